@@ -65,6 +65,8 @@ class ClauseCutter:
                 continue
             before = text[:index].rstrip(_CLOSERS)
             words = len(before.split())
+            if not before:
+                continue
             if before[-1] in _SENTENCE and not _abbreviation(before):
                 return index
             if before[-1] in _CLAUSE and words >= (self._first_words if self._first else self._long_words):
@@ -77,7 +79,9 @@ class ClauseCutter:
 def _abbreviation(text: str) -> bool:
     """Whether the final full stop belongs to a title or an initial ("Dr.", "J.") and ends no sentence."""
     last = text.rsplit(None, 1)[-1]
-    return last in ("Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "St.") or (len(last) == 2 and last[0].isupper() and last != "I.")
+    return last in ("Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "St.") or (
+        len(last) == 2 and last[0].isupper() and last != "I."
+    )
 
 
 class Clauses(FrameProcessor):

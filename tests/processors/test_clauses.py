@@ -17,7 +17,11 @@ def pieces(text: str, **options: int) -> list[str]:
 
 
 def test_the_first_piece_is_the_first_clause() -> None:
-    assert pieces("Sure, I can book that for you. What day?") == ["Sure,", " I can book that for you.", " What day?"]
+    assert pieces("Sure, I can book that for you. What day?") == [
+        "Sure,",
+        " I can book that for you.",
+        " What day?",
+    ]
 
 
 def test_without_a_clause_mark_the_first_piece_ends_at_a_word() -> None:
@@ -40,14 +44,17 @@ def test_a_mark_inside_a_number_does_not_cut(text: str) -> None:
 
 
 def test_a_title_ends_no_sentence() -> None:
-    assert pieces("Fine. You will see Dr. Smith on Monday.") == ["Fine.", " You will see Dr. Smith on Monday."]
+    assert pieces("Fine. You will see Dr. Smith on Monday.") == [
+        "Fine.",
+        " You will see Dr. Smith on Monday.",
+    ]
 
 
 def test_a_closing_quote_belongs_to_its_sentence() -> None:
     assert pieces('He said "yes." Then he left.')[0] == 'He said "yes."'
 
 
-@given(st.text(alphabet="ab ,.!?;9\n\"“Dr", max_size=200), st.integers(1, 7))
+@given(st.text(alphabet='ab ,.!?;9\n"“Dr', max_size=200), st.integers(1, 7))
 def test_no_character_is_lost_or_doubled_however_tokens_fall(text: str, size: int) -> None:
     cutter = ClauseCutter()
     out: list[str] = []

@@ -1,0 +1,482 @@
+"""One call, one owner: everything a call starts is ended here, in one place, in bounded time.
+
+open records ─► build parts ─► join room ─► greet ─► … conversation … ─► end ─► write the call's row
+                                                                          ▲
+          caller gone · farewell said · vendor dead · cap · signal · bug ─┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr  # type: ignore[import-untyped]
+from loguru import logger
+from pipecat.frames.frames import ControlFrame, ErrorFrame, TTSSpeakFrame
+from pipecat.pipeline.pipeline import Pipeline as PipecatPipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.utils.errors import ErrorCategory
+from pipecat.workers.runner import WorkerRunner
+
+from callwright import agent as agents
+from callwright import vendors
+from callwright.agent import Agent
+from callwright.clock import Clock, SystemClock
+from callwright.config import Config
+from callwright.errors import (
+    AgentError,
+    CallwrightError,
+    ConfigError,
+    RoomError,
+    VendorPassing,
+    VendorPermanent,
+)
+from callwright.parts import Parts, Pipeline
+from callwright.records import events
+from callwright.records.database import Database
+from callwright.records.fold import CallRecord
+from callwright.records.journal import Entry, Journal
+from callwright.records.recording import Recording
+from callwright.records.tables import write_call
+from callwright.room import Credentials, Room, room_error
+from callwright.scribe import Scribe
+from callwright.stage import STAGES, Stage
+from callwright.upstream import SMART_TURN_RATE, smart_turn
+
+APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
+REPEAT = "I'm sorry, I did not get that. Could you say it again?"
+CONNECTED = "[The caller is connected.]"
+"""First user message of every call: the vendors want a user first, and what varies must not be ahead of the cache."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the call ended; `ok` is false where it is a failure, which `error` then explains in one line."""
+
+    reason: str
+    detail: str
+    ok: bool
+    error: CallwrightError | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left when a call is over."""
+
+    record: CallRecord
+    ending: Ending
+
+
+class _Spoken(ControlFrame):
+    """Travels behind the words queued before it: when it has passed the room's output, they were submitted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interruptible = False
+        self.done = asyncio.Event()
+
+
+class LiveCall:
+    """One call of one agent in one room. `run` it once; it is what tools know as `Call`."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        config: Config,
+        room: str,
+        *,
+        call_id: str | None = None,
+        clock: Clock | None = None,
+        watch: Callable[[Entry], None] | None = None,
+    ) -> None:
+        self.id = call_id or new_call_id()
+        self._agent = agent
+        self._config = config
+        self._room_name = room
+        self._clock = clock or SystemClock()
+        self._watch = watch
+        self._ending: asyncio.Future[Ending] | None = None
+        self._ending_politely = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker: PipelineWorker | None = None
+        self._parts: Parts | None = None
+        self._recording: Recording | None = None
+        self._recorded = _CallerLane(config.room.output_rate)
+        self._caller_there = asyncio.Event()
+
+    # -- what tools may do (tools.Call)
+
+    @property
+    def caller(self) -> str:
+        return self._parts.room.caller or "" if self._parts else ""
+
+    async def say(self, text: str) -> None:
+        """Queue `text` to be spoken; it also enters the model's context once it was spoken."""
+        if self._worker and self._parts:
+            self._parts.scribe.expect("statement")
+            await self._worker.queue_frame(TTSSpeakFrame(text, append_to_context=True))
+
+    async def end(self, farewell: str | None = None) -> None:
+        """End politely: what is being said and the farewell are played, at most `call.end_timeout_s` long."""
+        self.hang_up(Ending("agent_ended", "the agent ended the call", ok=True), farewell)
+
+    def hang_up(self, ending: Ending, farewell: str | None = None) -> None:
+        """End for that reason after the farewell; the first reason given is the one that is kept."""
+        if self._ending_politely or self._ended:
+            return
+        self._ending_politely = True
+        self._spawn(self._finish(ending, farewell))
+
+    def drop(self, ending: Ending) -> None:
+        """End at once."""
+        if self._ending and not self._ending.done():
+            self._ending.set_result(ending)
+
+    @property
+    def _ended(self) -> bool:
+        return self._ending is not None and self._ending.done()
+
+    # -- the one way in and the one way out
+
+    async def run(self) -> Outcome:
+        """Hold the call to its end and write its records.
+
+        Raises ConfigError, AgentError or RecordsError when the call cannot begin. Once it has begun it
+        does not raise: the outcome's ending says what happened.
+        """
+        config = self._config
+        database = await asyncio.to_thread(Database.open, config.records.database)
+        try:
+            journal = await Journal.open(database, self.id, self._clock)
+            try:
+                if self._watch:
+                    journal.subscribe(self._watch)
+                self._ending = asyncio.get_running_loop().create_future()
+                ending = await self._hold(journal)
+                journal.append(events.CallEnded(ending.reason, ending.detail, ending.ok))
+            finally:
+                await journal.aclose()
+            record = await asyncio.to_thread(write_call, database, self.id)
+        finally:
+            database.close()
+        return Outcome(record, ending)
+
+    async def _hold(self, journal: Journal) -> Ending:
+        parts = self._parts = self._build(journal)
+        order = pipeline_function(self._agent, self._config)(parts)
+        journal.append(self._started(parts))
+        journal.append(events.RecordingClock(sample=parts.room.now()))
+        worker = self._worker = PipelineWorker(
+            PipecatPipeline(order),
+            params=PipelineParams(
+                audio_in_sample_rate=SMART_TURN_RATE,
+                audio_out_sample_rate=self._config.room.output_rate,
+                enable_metrics=True,
+                enable_usage_metrics=True,
+            ),
+            enable_rtvi=False,  # any participant could forge tool results through it
+            enable_turn_tracking=False,
+            cancel_on_idle_timeout=False,
+            cancel_runner_on_idle_timeout=False,
+            processor_unusable_policy=ProcessorUnusablePolicy.CONTINUE,  # the call decides, not the worker
+            cancel_timeout_secs=3,
+            setup_timeout_secs=self._config.room.connect_timeout_s + 5,
+        )
+        worker.set_reached_downstream_filter((_Spoken,))
+        worker.add_event_handler("on_frame_reached_downstream", self._reached_end)
+        worker.add_event_handler("on_pipeline_error", self._stage_failed)
+        worker.add_event_handler("on_pipeline_started", self._pipeline_started)
+        runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
+        await runner.add_workers(worker)
+        running = asyncio.create_task(runner.run(), name=f"call-{self.id}")
+        assert self._ending is not None
+        try:
+            ends: set[asyncio.Future[Any]] = {running, self._ending}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not self._ending.done():
+                self._ending.set_result(self._stopped_by_itself())
+            return self._ending.result()
+        finally:
+            await self._close(parts, runner, running)
+
+    def _build(self, journal: Journal) -> Parts:
+        config, agent = self._config, self._agent
+        room = Room(
+            config.room,
+            credentials(config),
+            self._room_name,
+            agent_name=agent.name,
+            rate=config.room.output_rate,
+            clock=self._clock,
+            listener=self,
+        )
+        scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES})
+        ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
+        mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
+        voice = vendors.build("tts", config.tts, sample_rate=config.room.output_rate)
+        context = LLMContext([{"role": "user", "content": CONNECTED}])
+        scribe.watch(ears=ears, mind=mind, voice=voice)
+        if config.records.record_audio:
+            path = Path(config.records.recordings) / f"{self.id}.wav"
+            self._recording = Recording(path, config.room.output_rate)
+        return Parts(
+            agent=agent,
+            config=config,
+            call=self,
+            clock=self._clock,
+            room=room,
+            ears=ears,
+            mind=mind,
+            voice=voice,
+            context=context,
+            journal=journal,
+            scribe=scribe,
+            smart_turn=smart_turn() if config.turn.smart_turn else None,
+        )
+
+    def _started(self, parts: Parts) -> events.CallStarted:
+        config = self._config
+        return events.CallStarted(
+            agent=self._agent.name,
+            room=self._room_name,
+            stages={
+                name: events.Stage(stage.vendor, stage.model, stage.stand_in)
+                for name, stage in ((name, config.stage(name)) for name in STAGES)
+            },
+            config=config.masked(),
+            recording=str(self._recording.path) if self._recording else None,
+            audio_rate=config.room.output_rate,
+        )
+
+    def _stopped_by_itself(self) -> Ending:
+        error = RoomError("the pipeline stopped by itself; run again with --verbose, and report it")
+        return Ending("pipeline_stopped", str(error), ok=False, error=error)
+
+    async def _close(self, parts: Parts, runner: WorkerRunner, running: asyncio.Task[None]) -> None:
+        """Everything the call started, in the reverse order; each step bounded, none able to skip the next."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _bounded("tools", parts.aclose(), 3.0)
+        await _bounded("captions", parts.room.aclose(), 1.0)
+        await _bounded("pipeline", runner.cancel(), 1.0)
+        _, late = await asyncio.wait({running}, timeout=8.0)
+        for task in late:
+            logger.error("call {}: the pipeline did not stop in 8 s and is abandoned", self.id)
+            task.cancel()
+        if running.done() and not running.cancelled() and (error := running.exception()):
+            logger.error("call {}: the pipeline failed with {}", self.id, type(error).__name__)
+        if self._recording:
+            self._recording.close()
+            if self._recording.error:
+                logger.error("call {}: the recording is incomplete: {}", self.id, self._recording.error)
+
+    # -- the course of a call
+
+    async def _pipeline_started(self, *_: object) -> None:
+        if self._parts:
+            self._parts.room.show_state("listening")
+        self._spawn(self._course())
+
+    async def _course(self) -> None:
+        """Greet when the caller is there; end at the caps."""
+        call = self._config.call
+        try:
+            async with asyncio.timeout(call.wait_for_caller_s):
+                await self._caller_there.wait()
+        except TimeoutError:
+            error = RoomError(
+                f"nobody joined room '{self._room_name}' within {call.wait_for_caller_s:g} s; "
+                "check that the caller uses the same LIVEKIT_URL and room"
+            )
+            self.drop(Ending("no_caller", str(error), ok=False, error=error))
+            return
+        assert self._worker and self._parts
+        if self._agent.greeting:
+            self._parts.scribe.expect("greeting")
+            await self._worker.queue_frame(TTSSpeakFrame(self._agent.greeting, append_to_context=True))
+        await asyncio.sleep(call.max_duration_s)
+        self.hang_up(
+            Ending("max_duration", f"the call reached {call.max_duration_s:g} s", ok=True),
+            self._agent.farewell,
+        )
+
+    async def _finish(self, ending: Ending, farewell: str | None) -> None:
+        """Let the words out, in bounded time, then end."""
+        assert self._worker and self._parts
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.call.end_timeout_s):
+                if farewell:
+                    self._parts.scribe.expect("farewell")
+                    await self._worker.queue_frame(TTSSpeakFrame(farewell, append_to_context=True))
+                spoken = _Spoken()
+                await self._worker.queue_frame(spoken)
+                await spoken.done.wait()
+                while self._parts.room.sounding:
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.15)  # the way through the room to the caller's ear
+        self.drop(ending)
+
+    async def _reached_end(self, _: PipelineWorker, frame: object) -> None:
+        if isinstance(frame, _Spoken):
+            frame.done.set()
+
+    async def _stage_failed(self, _: PipelineWorker, frame: ErrorFrame) -> None:
+        """A vendor's error, wherever it came from, becomes a fact and an action."""
+        parts = self._parts
+        if parts is None:
+            return
+        processors: dict[Stage, FrameProcessor] = {"stt": parts.ears, "llm": parts.mind, "tts": parts.voice}
+        stage = next((name for name, part in processors.items() if part is frame.processor), None)
+        if stage is None:
+            logger.error("call {}: an error in {}", self.id, frame.processor)
+            return
+        config = self._config.stage(stage)
+        permanent = not processors[stage].is_usable
+        category = frame.category.value if isinstance(frame.category, ErrorCategory) else "unknown"
+        row = vendors.find(stage, config.vendor)
+        message = _next_step(stage, config.vendor, category, row.key_env)
+        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
+        logger.warning("call {}: {}", self.id, message)
+        if permanent:
+            failure = VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
+            ending = Ending("vendor_failed", message, ok=False, error=failure)
+            if stage == "tts":
+                self.drop(ending)
+            else:
+                self.hang_up(ending, APOLOGY)
+        elif stage == "llm":
+            logger.debug("{}", VendorPassing(message, stage=stage, vendor=config.vendor, category=category))
+            await self.say(REPEAT)
+
+    # -- what the room tells (room.Listener)
+
+    def caller_joined(self, identity: str) -> None:
+        if self._parts:
+            self._parts.scribe.note(events.CallerJoined(identity))
+        self._caller_there.set()
+
+    def caller_left(self, identity: str, reason: str) -> None:
+        if self._parts:
+            self._parts.scribe.note(events.CallerLeft(identity, reason))
+        self.drop(Ending("caller_left", "the caller hung up", ok=True))
+
+    def room_changed(self, state: str, reason: str) -> None:
+        if self._parts:
+            self._parts.scribe.note(events.RoomChanged(state, reason))
+        if state == "unreachable":
+            error = room_error(self._config.room.url or "", reason)
+            self.drop(Ending("room_unreachable", str(error), ok=False, error=error))
+        elif state == "disconnected":
+            error = RoomError(f"LiveKit ended the connection ({reason}); the call's records are complete")
+            self.drop(Ending("room_disconnected", reason, ok=False, error=error))
+
+    def caller_audio(self, position: int, pcm: bytes) -> None:
+        if self._recording:
+            self._recording.caller(*self._recorded.place(position, pcm))
+
+    def agent_audio(self, position: int, pcm: bytes) -> None:
+        if self._parts:
+            self._parts.scribe.agent_audio(position)
+        if self._recording:
+            self._recording.agent(position, pcm)
+
+    def agent_cut(self, position: int) -> None:
+        if self._parts:
+            self._parts.scribe.agent_cut(position)
+        if self._recording:
+            self._recording.cut_agent(position)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _CallerLane:
+    """Brings the caller's 16 kHz audio to the recording's rate, keeping its place to the sample."""
+
+    def __init__(self, rate: int) -> None:
+        self._stream = soxr.ResampleStream(SMART_TURN_RATE, rate, 1, dtype="int16")
+        self._end: int | None = None
+
+    def place(self, position: int, pcm: bytes) -> tuple[int, bytes]:
+        """Where the next resampled samples belong, and the samples."""
+        start = position if self._end is None or position - self._end > 2_000 else self._end
+        made = self._stream.resample_chunk(np.frombuffer(pcm, dtype=np.int16))
+        self._end = start + len(made)
+        return start, made.tobytes()
+
+
+def credentials(config: Config) -> Credentials:
+    """What LiveKit asks for; ConfigError names the variable that is missing."""
+    room = config.room
+    if room.url is None or room.api_key is None or room.api_secret is None:
+        gone = next(missing for missing in config.missing() if missing.stage is None)
+        raise ConfigError(f"{gone}; scripts/demo starts a LiveKit server of its own")
+    return Credentials(room.url, room.api_key.get_secret_value(), room.api_secret.get_secret_value())
+
+
+def pipeline_function(agent: Agent, config: Config) -> Pipeline:
+    """The function that orders the call's processors: the agent's, else the configured one.
+
+    A name is "cascade" (a function of that name in a module of that name under `pipelines`),
+    "module:function" or "path/to/file.py:function". AgentError says what could not be found.
+    """
+    chosen = agent.pipeline or config.pipeline
+    if callable(chosen):
+        return chosen
+    place, _, name = str(chosen).partition(":")
+    if place.endswith(".py"):
+        module = agents.load_module(Path(place))
+    else:
+        path = place if name else f"pipelines.{place}"
+        try:
+            module = importlib.import_module(path)
+        except ImportError as error:
+            raise AgentError(
+                f"no pipeline '{chosen}': {error}; write 'cascade', 'module:function' or 'file.py:function'"
+            ) from None
+    found = getattr(module, name or place, None)
+    if not callable(found):
+        raise AgentError(f"pipeline '{chosen}': {place} has no function '{name or place}'")
+    return found  # type: ignore[no-any-return]
+
+
+def new_call_id() -> str:
+    """Sorts by time and is short enough to type: seconds since 1970 in hex, and 24 random bits."""
+    return f"{int(time.time()):x}-{uuid.uuid4().hex[:6]}"
+
+
+def _next_step(stage: str, vendor: str, category: str, key: str) -> str:
+    """The failure in one line, without the vendor's own words: those may quote the caller's."""
+    what = {
+        "authentication": f"refused the key; check {key}",
+        "authorization": f"says that the key may not do this; check the plan behind {key}",
+        "quota": f"says that the account behind {key} has no credit left",
+        "rate_limit": "limits the rate of requests; try again, or raise the plan's limit",
+        "invalid_request": "refused the request; run 'callwright doctor' with the same configuration",
+        "server": "has a failure of its own; try again, or configure another vendor",
+        "connectivity": "cannot be reached; check the network and the stage's base_url",
+        "timeout": "did not answer in time; try again, or configure another vendor",
+    }.get(category, f"failed ({category}); run 'callwright doctor' with the same configuration")
+    return f"{stage}: {vendor} {what}"
+
+
+async def _bounded(what: str, work: Any, seconds: float) -> None:
+    """Await a closing step for so long at most; its failure is logged, and the next step still comes."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except Exception as error:
+        logger.error("closing the {} failed: {}", what, type(error).__name__)

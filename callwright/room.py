@@ -1,0 +1,281 @@
+"""The room: one agent, one linked caller, on a LiveKit server.
+
+Pipecat's transport carries the audio; this module decides whom it hears, what LiveKit's stock
+clients see of the agent (state and captions), and where every sample stands on the call's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Protocol
+
+from livekit import api, rtc
+from loguru import logger
+from pipecat.processors.frame_processor import FrameProcessor
+
+from callwright.clock import Clock
+from callwright.config import RoomConfig
+from callwright.errors import RoomError
+from callwright.playout import Playout
+from callwright.upstream import SMART_TURN_RATE, RoomTransport, disconnect_reason
+
+AGENT_STATE = "lk.agent.state"  # attribute read by LiveKit's stock clients (livekit-agents types.py:24)
+AGENT_NAME = "lk.agent.name"
+TRANSCRIPTION = "lk.transcription"  # topic of the caption streams (livekit-agents types.py:81)
+SEGMENT_ID = "lk.segment_id"
+TRANSCRIPTION_FINAL = "lk.transcription_final"
+TRACK_ID = "lk.transcribed_track_id"
+
+_NEVER_LINKED = (
+    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
+    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
+    rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS,
+)
+
+
+class Listener(Protocol):
+    """What the call learns from its room."""
+
+    def caller_joined(self, identity: str) -> None: ...
+
+    def caller_left(self, identity: str, reason: str) -> None: ...
+
+    def room_changed(self, state: str, reason: str) -> None: ...
+
+    def caller_audio(self, position: int, pcm: bytes) -> None:
+        """16 kHz mono of the caller; position in samples of the call's clock at the room's rate."""
+        ...
+
+    def agent_audio(self, position: int, pcm: bytes) -> None:
+        """Agent audio submitted to the room, and where on the call's clock it will sound."""
+        ...
+
+    def agent_cut(self, position: int) -> None:
+        """What was to sound at or after `position` has been cleared."""
+        ...
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to get into a LiveKit server."""
+
+    url: str
+    api_key: str
+    api_secret: str
+
+
+def token(
+    credentials: Credentials,
+    room: str,
+    identity: str,
+    *,
+    ttl_s: int,
+    agent_name: str | None = None,
+) -> str:
+    """A short-lived token: for an agent (with kind and grant, or stock clients do not see it), else for a caller."""
+    made = (
+        api.AccessToken(credentials.api_key, credentials.api_secret)
+        .with_identity(identity)
+        .with_ttl(datetime.timedelta(seconds=ttl_s))
+    )
+    grants = api.VideoGrants(
+        room_join=True, room=room, can_publish=True, can_subscribe=True, can_publish_data=True
+    )
+    if agent_name is not None:
+        grants.agent = True
+        grants.can_update_own_metadata = True
+        made = (
+            made.with_kind("agent")
+            .with_name(agent_name)
+            .with_attributes({AGENT_STATE: "initializing", AGENT_NAME: agent_name})
+        )
+    return made.with_grants(grants).to_jwt()
+
+
+class Room:
+    """One agent's place in one room. Owned by the call, which starts and ends it."""
+
+    def __init__(
+        self,
+        config: RoomConfig,
+        credentials: Credentials,
+        name: str,
+        *,
+        agent_name: str,
+        rate: int,
+        clock: Clock,
+        listener: Listener,
+    ) -> None:
+        self.name = name
+        self.rate = rate
+        self.playout = Playout(rate)
+        self.caller: str | None = None
+        self._config = config
+        self._credentials = credentials
+        self._agent_name = agent_name
+        self._clock = clock
+        self._listener = listener
+        self._start_ns = clock.monotonic_ns()
+        self._heard_end = 0
+        self._state = "initializing"
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._state_lock = asyncio.Lock()
+        self._transport = RoomTransport(
+            self, url=credentials.url, room=name, queue_ms=config.output_queue_ms, rate=rate
+        )
+
+    # -- what the pipeline takes
+
+    @property
+    def input(self) -> FrameProcessor:
+        """Where the caller's audio enters the pipeline, 16 kHz mono."""
+        return self._transport.input()
+
+    @property
+    def output(self) -> FrameProcessor:
+        """Where the agent's audio leaves it, at `rate`."""
+        return self._transport.output()
+
+    @property
+    def connected(self) -> bool:
+        return self._transport.connected
+
+    def now(self) -> int:
+        """The present sample position on the call's clock."""
+        return (self._clock.monotonic_ns() - self._start_ns) * self.rate // 1_000_000_000
+
+    @property
+    def sounding(self) -> bool:
+        """Whether submitted agent audio is still to be played."""
+        return self.playout.end > self.now()
+
+    def clear(self) -> None:
+        """Silence the agent at once."""
+        self._transport.clear()
+
+    # -- what stock clients see
+
+    def show_state(self, state: str) -> None:
+        """Publish `lk.agent.state`: initializing, listening, thinking or speaking."""
+        if state == self._state:
+            return
+        self._state = state
+        self._spawn(self._publish_state())
+
+    async def _publish_state(self) -> None:
+        async with self._state_lock:
+            room = self._transport.rtc_room
+            if room is None or not self.connected:
+                return
+            wanted = self._state  # the latest wins; an overtaken one is not published
+            if room.local_participant.attributes.get(AGENT_STATE) != wanted:
+                await room.local_participant.set_attributes({AGENT_STATE: wanted})
+
+    async def open_caption(self, segment: str) -> rtc.TextStreamWriter | None:
+        """A stream for the agent's words of one segment, written as they are heard; None when not connected."""
+        room = self._transport.rtc_room
+        if room is None or not self.connected:
+            return None
+        attributes = {SEGMENT_ID: segment, TRANSCRIPTION_FINAL: "false"}
+        tracks = list(room.local_participant.track_publications.values())
+        if tracks:
+            attributes[TRACK_ID] = tracks[0].sid
+        return await room.local_participant.stream_text(topic=TRANSCRIPTION, attributes=attributes)
+
+    def caption_caller(self, segment: str, text: str, *, final: bool) -> None:
+        """Publish what the caller is understood to have said so far in this utterance."""
+        self._spawn(self._caption_caller(segment, text, final))
+
+    async def _caption_caller(self, segment: str, text: str, final: bool) -> None:
+        room = self._transport.rtc_room
+        if room is None or not self.connected or self.caller is None:
+            return
+        participant = room.remote_participants.get(self.caller)
+        attributes = {SEGMENT_ID: segment, TRANSCRIPTION_FINAL: "true" if final else "false"}
+        for publication in participant.track_publications.values() if participant else ():
+            if publication.kind == rtc.TrackKind.KIND_AUDIO:
+                attributes[TRACK_ID] = publication.sid
+        writer = await room.local_participant.stream_text(
+            topic=TRANSCRIPTION, attributes=attributes, sender_identity=self.caller
+        )
+        await writer.write(text)
+        await writer.aclose()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # Captions and state are for display; losing one never harms the call.
+            logger.debug("room {}: display update failed ({})", self.name, type(error).__name__)
+
+    async def aclose(self) -> None:
+        """Cancel whatever is still being published. The transport leaves the room with the pipeline."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- what the transport asks and tells (upstream.RoomOwner)
+
+    def new_token(self) -> str:
+        identity = f"{self._config.agent_identity_prefix}-{uuid.uuid4().hex[:12]}"
+        return token(
+            self._credentials,
+            self.name,
+            identity,
+            ttl_s=self._config.token_ttl_s,
+            agent_name=self._agent_name,
+        )
+
+    def wants_audio_of(self, participant: rtc.RemoteParticipant) -> bool:
+        if participant.kind in _NEVER_LINKED:
+            return False
+        return self._config.audio_from == "all" or participant.identity == self.caller
+
+    def participant_joined(self, participant: rtc.RemoteParticipant) -> None:
+        if self.caller is not None or participant.kind in _NEVER_LINKED:
+            return
+        self.caller = participant.identity
+        self._transport.subscribe_wanted()
+        self._listener.caller_joined(participant.identity)
+
+    def participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self.caller:
+            self._listener.caller_left(participant.identity, disconnect_reason(participant.disconnect_reason))
+
+    def caller_heard(self, pcm: bytes) -> None:
+        # The stream is contiguous: only the first frame, or one after a gap, is placed by its arrival.
+        samples = len(pcm) // 2 * self.rate // SMART_TURN_RATE
+        arrived = self.now() - samples
+        if abs(arrived - self._heard_end) > self.rate // 5:
+            self._heard_end = max(arrived, 0)
+        self._listener.caller_audio(self._heard_end, pcm)
+        self._heard_end += samples
+
+    def connection_changed(self, state: str, reason: str) -> None:
+        self._listener.room_changed(state, reason)
+
+    def audio_submitted(self, pcm: bytes, queued_s: float) -> None:
+        position = self.playout.submit(len(pcm) // 2, now=self.now(), queued=round(queued_s * self.rate))
+        self._listener.agent_audio(position, pcm)
+
+    def audio_cleared(self, queued_s: float) -> None:
+        self._listener.agent_cut(self.playout.clear(now=self.now()))
+
+
+def room_error(url: str, failure: str) -> RoomError:
+    """LiveKit's refusal in one line with the next step."""
+    text = failure.lower()
+    if "401" in text or "403" in text or "unauthorized" in text:
+        return RoomError(
+            f"LiveKit at {url} refused the credentials; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+        )
+    return RoomError(f"no LiveKit server answers at {url}; check LIVEKIT_URL, or start one with scripts/demo")

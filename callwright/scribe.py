@@ -1,0 +1,234 @@
+"""The scribe: watches the stages from outside and writes what they do into the journal.
+
+It hangs on Pipecat's own hooks of each processor, so it adds no hop to the audio's way and notes
+each fact at the instant it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from loguru import logger
+from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
+    Frame,
+    FunctionCallsStartedFrame,
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    LLMContextUserTurnFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    MetricsFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.metrics.metrics import LLMUsageMetricsData, MetricsData, STTUsageMetricsData, TTSUsageMetricsData
+from pipecat.processors.aggregators.llm_response_universal import (
+    AssistantTurnStoppedMessage,
+    LLMAssistantAggregator,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+
+from callwright.config import StageConfig
+from callwright.errors import RecordsError
+from callwright.records import events
+from callwright.records.journal import Journal
+from callwright.room import Room
+
+_M = TypeVar("_M", bound=MetricsData)
+
+
+@dataclass
+class _Stage:
+    """The requests of one stage: how many there were, and how far the open one is."""
+
+    name: str
+    vendor: str
+    model: str
+    request: int = 0
+    open: bool = False
+    answered: bool = field(default=False)
+
+
+class Scribe:
+    """Writes one call's facts as its processors show them."""
+
+    def __init__(self, journal: Journal, room: Room, stages: Mapping[str, StageConfig]) -> None:
+        self.turn = 0
+        self._journal = journal
+        self._room = room
+        self._stages = {name: _Stage(name, config.vendor, config.model) for name, config in stages.items()}
+        self._speech_ended = -1
+        self._answering = 0
+        self._role = "greeting"
+        self._agent_sounding = False
+
+    def note(self, event: events.Event) -> None:
+        """Append; a disk that fails must not silence the call, so it is logged and the call's end tells."""
+        try:
+            self._journal.append(event)
+        except RecordsError as error:
+            logger.error("the records are incomplete: {}", error)
+
+    # -- what it hangs on
+
+    def watch(self, *, ears: FrameProcessor, mind: FrameProcessor, voice: FrameProcessor) -> None:
+        """Hang on the three services and on the room's output."""
+        ears.add_event_handler("on_before_push_frame", self._ears_pushed)
+        mind.add_event_handler("on_before_process_frame", self._mind_received)
+        mind.add_event_handler("on_before_push_frame", self._mind_pushed)
+        voice.add_event_handler("on_before_push_frame", self._voice_pushed)
+        self._room.output.add_event_handler("on_before_push_frame", self._output_pushed)
+
+    def watch_memory(self, memory: LLMAssistantAggregator) -> None:
+        """Hang on the aggregator that knows what the agent has said."""
+        memory.add_event_handler("on_assistant_turn_stopped", self._agent_said)
+
+    def expect(self, role: str) -> None:
+        """What the agent says next, outside an answer: greeting, farewell or statement."""
+        self._role = role
+        self._answering = self.turn
+
+    # -- ears
+
+    async def _ears_pushed(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, TranscriptionFrame):
+            self._first_byte("stt")
+            self.note(events.Transcript(text=frame.text, final=True, sample=self._room.now()))
+            if frame.finalized:
+                self._end("stt")
+        elif isinstance(frame, InterimTranscriptionFrame):
+            self.note(events.Transcript(text=frame.text, final=False, sample=self._room.now()))
+        elif isinstance(frame, MetricsFrame):
+            for heard in _of(STTUsageMetricsData, frame):
+                self._usage("stt", {"audio_seconds": heard.value.audio_seconds})
+
+    # -- mind
+
+    async def _mind_received(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, VADUserStartedSpeakingFrame):
+            self.note(events.SpeechStarted(self._ago(frame.start_secs)))
+        elif isinstance(frame, VADUserStoppedSpeakingFrame):
+            self._speech_ended = self._ago(frame.stop_secs)
+            self.note(events.SpeechEnded(self._speech_ended))
+            self._start("stt")
+        elif isinstance(frame, LLMContextUserTurnFrame):
+            self.turn += 1
+            self.note(
+                events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended)
+            )
+
+    async def _mind_pushed(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, LLMFullResponseStartFrame):
+            self._role, self._answering = "answer", self.turn
+            self._start("llm")
+        elif isinstance(frame, LLMTextFrame | FunctionCallsStartedFrame):
+            self._first_byte("llm")
+        elif isinstance(frame, LLMFullResponseEndFrame):
+            self._end("llm")
+        elif isinstance(frame, InterruptionFrame):
+            self._end("llm", "interrupted")
+        elif isinstance(frame, MetricsFrame):
+            for used in _of(LLMUsageMetricsData, frame):
+                tokens = used.value
+                self._usage(
+                    "llm",
+                    {
+                        "input_tokens": tokens.prompt_tokens,
+                        "cache_read_tokens": tokens.cache_read_input_tokens or 0,
+                        "cache_write_5m_tokens": tokens.cache_creation_input_tokens or 0,
+                        "output_tokens": tokens.completion_tokens,
+                        "requests": 1,
+                    },
+                )
+
+    # -- voice
+
+    async def _voice_pushed(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, TTSStartedFrame):
+            self._start("tts")
+        elif isinstance(frame, TTSAudioRawFrame):
+            self._first_byte("tts")
+        elif isinstance(frame, TTSStoppedFrame):
+            self._end("tts")
+        elif isinstance(frame, InterruptionFrame):
+            self._end("tts", "interrupted")
+        elif isinstance(frame, MetricsFrame):
+            for spoken in _of(TTSUsageMetricsData, frame):
+                self._usage("tts", {"characters": spoken.value, "requests": 1})
+
+    # -- the room
+
+    def agent_audio(self, position: int) -> None:
+        """Agent audio that will sound at `position` was submitted."""
+        if not self._agent_sounding:
+            self._agent_sounding = True
+            self.note(events.AgentSpeechStarted(turn=self._answering, sample=position))
+
+    def agent_cut(self, position: int) -> None:
+        """The agent was silenced at `position`."""
+        self._agent_silent(position, interrupted=True)
+
+    async def _output_pushed(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, BotStoppedSpeakingFrame):
+            self._agent_silent(self._room.playout.end, interrupted=False)
+
+    def _agent_silent(self, position: int, *, interrupted: bool) -> None:
+        if self._agent_sounding:
+            self._agent_sounding = False
+            self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=interrupted))
+
+    async def _agent_said(self, _: LLMAssistantAggregator, message: AssistantTurnStoppedMessage) -> None:
+        if message.content:
+            self.note(
+                events.AgentText(
+                    turn=self._answering,
+                    text=message.content,
+                    role=self._role,
+                    interrupted=message.interrupted,
+                )
+            )
+
+    # -- stages
+
+    def _ago(self, seconds: float) -> int:
+        return max(0, self._room.now() - round(seconds * self._room.rate))
+
+    def _start(self, name: str) -> None:
+        stage = self._stages[name]
+        if stage.open:
+            self._end(name)
+        stage.request += 1
+        stage.open, stage.answered = True, False
+        turn = self.turn + 1 if name == "stt" else self.turn  # recognition is of the turn now being spoken
+        self.note(events.StageStarted(turn, name, stage.vendor, stage.model, stage.request))
+
+    def _first_byte(self, name: str) -> None:
+        stage = self._stages[name]
+        if stage.open and not stage.answered:
+            stage.answered = True
+            turn = self.turn + 1 if name == "stt" else self.turn
+            self.note(events.StageFirstByte(turn, name, stage.request))
+
+    def _end(self, name: str, error: str | None = None) -> None:
+        stage = self._stages[name]
+        if stage.open:
+            stage.open = False
+            turn = self.turn + 1 if name == "stt" else self.turn
+            self.note(events.StageEnded(turn, name, stage.request, error))
+
+    def _usage(self, name: str, quantities: dict[str, float]) -> None:
+        stage = self._stages[name]
+        self.note(events.Usage(self.turn, name, stage.vendor, stage.model, quantities))
+
+
+def _of(kind: type[_M], frame: MetricsFrame) -> list[_M]:
+    """The frame's data of one kind: metrics of earlier stages pass through later ones."""
+    return [data for data in frame.data if isinstance(data, kind)]

@@ -1,0 +1,321 @@
+"""The fence: the only file that touches private names of Pipecat and LiveKit.
+
+Everything here leans on `pipecat-ai` 1.14 as released; tests/test_upstream.py holds one contract
+test for each private name, so that an upgrade fails loudly and in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from livekit import rtc
+from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADParams
+from pipecat.frames.frames import Frame, InterruptionFrame
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.livekit.transport import (
+    LiveKitInputTransport,
+    LiveKitOutputTransport,
+    LiveKitParams,
+    LiveKitTransport,
+    LiveKitTransportClient,
+)
+
+SMART_TURN_RATE = 16_000
+"""Hz; the rate Smart Turn v3 was trained at."""
+
+
+class RoomOwner(Protocol):
+    """What the transport asks of, and tells, the room that owns it."""
+
+    def new_token(self) -> str:
+        """A token with an identity never used before: a half-open earlier attempt cannot kick this one."""
+        ...
+
+    def wants_audio_of(self, participant: rtc.RemoteParticipant) -> bool:
+        """Whether this participant's microphone is to be heard."""
+        ...
+
+    def participant_joined(self, participant: rtc.RemoteParticipant) -> None: ...
+
+    def participant_left(self, participant: rtc.RemoteParticipant) -> None: ...
+
+    def caller_heard(self, pcm: bytes) -> None:
+        """16-bit mono samples of the linked caller, at the input rate, as they arrive."""
+        ...
+
+    def connection_changed(self, state: str, reason: str) -> None:
+        """state: reconnecting, reconnected or disconnected."""
+        ...
+
+    def audio_submitted(self, pcm: bytes, queued_s: float) -> None:
+        """About to hand `pcm` to the audio source, which still holds `queued_s` seconds."""
+        ...
+
+    def audio_cleared(self, queued_s: float) -> None:
+        """The source's queue was just emptied; `queued_s` seconds of what was submitted will never be heard."""
+        ...
+
+
+class _Client(LiveKitTransportClient):
+    """Joins once per token, hears only whom the owner wants, and keeps the reason of a disconnect."""
+
+    owner: RoomOwner
+    connect_attempts = 3
+    connect_timeout_s = 5.0
+    dropping = False
+
+    async def setup(self, setup: Any) -> None:
+        if self._task_manager:
+            return
+        await super().setup(setup)
+        self.room.on("reconnecting", lambda: self.owner.connection_changed("reconnecting", ""))
+        self.room.on("reconnected", lambda: self.owner.connection_changed("reconnected", ""))
+        self.room.on("track_published", self._subscribe)
+
+    async def connect(self) -> None:  # type: ignore[override]  # the stock one is wrapped by tenacity
+        """Join the room and publish the agent's track; ConnectionError after the last attempt.
+
+        The stock method retries with one fixed token, so that a half-open first attempt makes the
+        second a duplicate identity, and subscribes to everybody.
+        """
+        async with self._async_lock:
+            if self._connected:
+                self._disconnect_counter += 1
+                return
+            failure = ""
+            for attempt in range(self.connect_attempts):
+                if attempt:
+                    await asyncio.sleep(0.2 * 2**attempt)
+                try:
+                    await self._join()
+                    break
+                except Exception as error:
+                    failure = str(error) or type(error).__name__
+                    await self._rollback_partial_connect()
+                    if "401" in failure or "403" in failure:
+                        break  # the same credentials will be refused again
+            if not self._connected:
+                self.owner.connection_changed("unreachable", failure)
+                raise ConnectionError(failure)
+            self._disconnect_counter += 1
+            await self._callbacks.on_connected()
+            for participant in list(self.room.remote_participants.values()):
+                await self._async_on_participant_connected(participant)
+                for publication in participant.track_publications.values():
+                    self._subscribe(publication, participant)
+
+    async def _join(self) -> None:
+        options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=self.connect_timeout_s)
+        await self.room.connect(self._url, self.owner.new_token(), options=options)
+        self._participant_id = self.room.local_participant.identity
+        self._audio_source = rtc.AudioSource(
+            self._out_sample_rate,
+            self._params.audio_out_channels,
+            queue_size_ms=self._params.audio_out_queue_size_ms,
+        )
+        self._audio_track = rtc.LocalAudioTrack.create_audio_track("agent", self._audio_source)
+        publish = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await self.room.local_participant.publish_track(self._audio_track, publish)
+        self._connected = True
+
+    def _subscribe(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+        audio = publication.kind == rtc.TrackKind.KIND_AUDIO
+        if audio and not publication.subscribed and self.owner.wants_audio_of(participant):
+            publication.set_subscribed(True)
+
+    def subscribe_wanted(self) -> None:
+        """Look again at everybody present: whom the owner wants may have changed."""
+        for participant in self.room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                self._subscribe(publication, participant)
+
+    async def _async_on_participant_connected(self, participant: rtc.RemoteParticipant) -> None:
+        self.owner.participant_joined(participant)
+        await super()._async_on_participant_connected(participant)
+
+    async def _async_on_participant_disconnected(self, participant: rtc.RemoteParticipant) -> None:
+        self.owner.participant_left(participant)
+        await super()._async_on_participant_disconnected(participant)
+
+    async def _async_on_track_subscribed(
+        self,
+        track: rtc.Track,
+        publication: rtc.RemoteTrackPublication,
+        participant: rtc.RemoteParticipant,
+    ) -> None:
+        if track.kind != rtc.TrackKind.KIND_AUDIO or not self.owner.wants_audio_of(participant):
+            return
+        assert self._task_manager is not None
+        await self._close_audio_stream(participant.identity)
+        self._audio_tracks[participant.identity] = track
+        # The native resampler delivers the pipeline's own rate; a bounded queue drops, and never lags.
+        stream = rtc.AudioStream(track, capacity=50, sample_rate=SMART_TURN_RATE, frame_size_ms=20)
+        task = self._task_manager.create_task(
+            self._process_audio_stream(stream, participant.identity), f"{self}::_process_audio_stream"
+        )
+        self._audio_streams[participant.identity] = (stream, task)
+        await self._callbacks.on_audio_track_subscribed(participant.identity)
+
+    async def _process_audio_stream(self, audio_stream: rtc.AudioStream, participant_id: str) -> None:
+        async for event in audio_stream:
+            self.owner.caller_heard(bytes(event.frame.data))
+            # Before the pipeline starts nobody drains this queue: what waits there would be stale.
+            while self._audio_queue.qsize() > 25:
+                self._audio_queue.get_nowait()
+            self._audio_queue.put_nowait((event, participant_id))
+
+    def _on_data_received_wrapper(self, data: rtc.DataPacket) -> None:
+        """Data messages are dropped: any participant may send one, and none may steer the agent."""
+
+    def _on_sip_dtmf_received_wrapper(self, dtmf: rtc.SipDTMF) -> None:
+        if dtmf.participant is not None and self.owner.wants_audio_of(dtmf.participant):
+            super()._on_sip_dtmf_received_wrapper(dtmf)
+
+    def _on_disconnected_wrapper(self, reason: Any = None) -> None:
+        was_connected = self._connected
+        super()._on_disconnected_wrapper()
+        if was_connected:
+            self.owner.connection_changed("disconnected", disconnect_reason(reason))
+
+    async def publish_audio(self, audio_frame: rtc.AudioFrame) -> bool:
+        if self.dropping or not self._connected or not self._audio_source:
+            return False
+        self.owner.audio_submitted(bytes(audio_frame.data), self._audio_source.queued_duration)
+        return await super().publish_audio(audio_frame)
+
+    def clear(self) -> None:
+        """Silence the agent at once: read what is still queued, then drop it, in one step."""
+        source = self._audio_source
+        if source is None:
+            return
+        queued_s = source.queued_duration
+        source.clear_queue()
+        self.owner.audio_cleared(queued_s)
+
+
+class _Output(LiveKitOutputTransport):
+    """Falls silent on the first sign of an interruption, before any vendor is told."""
+
+    _client: _Client
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        if not isinstance(frame, InterruptionFrame):
+            await super().process_frame(frame, direction)
+            return
+        self._client.clear()
+        # Until the stock code has emptied its own queue, a chunk of the old answer could still slip in.
+        self._client.dropping = True
+        try:
+            await super().process_frame(frame, direction)
+        finally:
+            self._client.dropping = False
+
+
+class RoomTransport(LiveKitTransport):
+    """Pipecat's LiveKit transport with our client and output in the places of the stock ones."""
+
+    def __init__(self, owner: RoomOwner, *, url: str, room: str, queue_ms: int, rate: int) -> None:
+        params = LiveKitParams(
+            audio_in_enabled=True,
+            audio_in_sample_rate=SMART_TURN_RATE,
+            audio_out_enabled=True,
+            audio_out_sample_rate=rate,
+            audio_out_queue_size_ms=queue_ms,
+            audio_out_end_silence_secs=0,
+        )
+        super().__init__(url, "", room, params)
+        client = _Client(url, "", room, params, self._client._callbacks, self.name)
+        client.owner = owner
+        self._client: _Client = client
+
+    def output(self) -> LiveKitOutputTransport:
+        if not self._output:
+            self._output = _Output(self, self._client, self._params, name=self._output_name)
+        return self._output
+
+    def input(self) -> LiveKitInputTransport:
+        return super().input()
+
+    @property
+    def rtc_room(self) -> rtc.Room | None:
+        """The room of the SDK, once it is set up."""
+        return self._client._room
+
+    @property
+    def connected(self) -> bool:
+        return self._client._connected
+
+    def subscribe_wanted(self) -> None:
+        if self._client._connected:
+            self._client.subscribe_wanted()
+
+    def clear(self) -> None:
+        self._client.clear()
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of agent audio submitted and not yet played."""
+        source = self._client._audio_source
+        return source.queued_duration if source else 0.0
+
+
+def disconnect_reason(reason: Any) -> str:
+    """LiveKit's reason in words: 'server_shutdown', 'duplicate_identity', …"""
+    try:
+        return str(rtc.DisconnectReason.Name(reason)).lower()
+    except (TypeError, ValueError):
+        return "unknown"
+
+
+class QuietMeter(SileroVADAnalyzer):
+    """Silero VAD that also tells how many windows in a row were not speech, as soon as they are."""
+
+    def __init__(self, params: VADParams) -> None:
+        super().__init__(params=params)
+        self.quiet_windows = 0
+
+    @property
+    def quiet_ms(self) -> float:
+        """Length of the present pause in milliseconds of audio."""
+        return self.quiet_windows * self.num_frames_required() * 1000 / self.sample_rate
+
+    def voice_confidence(self, buffer: bytes) -> float:
+        confidence = float(np.max(super().voice_confidence(buffer)))  # an array of one, despite its annotation
+        self.quiet_windows = 0 if confidence >= self.params.confidence else self.quiet_windows + 1
+        return confidence
+
+
+class SmartTurn:
+    """Smart Turn v3: how probable it is, by the sound alone, that the speaker has finished.
+
+    One model and one thread for all calls of the process: an inference takes 30-50 ms on one core.
+    """
+
+    def __init__(self) -> None:
+        self._model = LocalSmartTurnAnalyzerV3(sample_rate=SMART_TURN_RATE)
+        self._model.set_sample_rate(SMART_TURN_RATE)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="smart-turn")
+
+    async def probability(self, samples: npt.NDArray[np.int16]) -> float:
+        """Probability in 0..1 that the turn in `samples` (16 kHz mono, the last 8 s count) is complete."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._predict, samples)
+
+    def _predict(self, samples: npt.NDArray[np.int16]) -> float:
+        return float(self._model._predict_endpoint(samples.astype(np.float32) / 32768.0)["probability"])
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
+
+
+@functools.cache
+def smart_turn() -> SmartTurn:
+    """The process's one end-of-turn model, loaded on first use (about 0.1 s)."""
+    return SmartTurn()

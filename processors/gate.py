@@ -1,0 +1,94 @@
+"""The gate: the one way from the model's wish to a tool's effect.
+
+Every tool call of every vendor passes here: looked up, validated, written to the journal before and
+after, and answered with something the model can act on, whatever the tool does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pipecat.adapters.schemas.function_schema import FunctionSchema
+from pipecat.adapters.schemas.tools_schema import ToolsSchema
+from pipecat.services.llm_service import FunctionCallParams, LLMService
+
+from callwright.parts import Parts
+from callwright.records.events import ToolEnded, ToolStarted
+from callwright.tools import JSON, ArgumentError, ResultError, Tool, ToolError
+
+
+class Gate:
+    """Runs the agent's tools for the model. One per call."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._tools = {tool.name: tool for tool in parts.agent.tools}
+        self._running: set[asyncio.Task[dict[str, JSON]]] = set()
+        parts.on_close(self.aclose)
+
+    def guard(self, mind: LLMService[Any]) -> None:
+        """Become the handler of every tool of `mind`: it has no other way to run one."""
+        mind.register_function(None, self._handle)
+
+    @property
+    def schemas(self) -> ToolsSchema:
+        """The tools as the model is offered them; the same, in the same order, for every call."""
+        return ToolsSchema(standard_tools=[_schema(tool) for tool in self._tools.values()])
+
+    async def run(self, tool_call_id: str, name: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
+        """Do one tool call; the answer is {"result": …} or {"error": …}, never empty.
+
+        Durable in the journal before the tool runs and before its result can be spoken about.
+        """
+        journal, turn = self._parts.journal, self._parts.turn
+        journal.append(ToolStarted(turn=turn, tool_call_id=tool_call_id, name=name, arguments=arguments))
+        await journal.durable()
+        result: JSON = None
+        error: str | None = None
+        tool = self._tools.get(name)
+        if tool is None:
+            error = f"there is no tool named {name}; there are {', '.join(self._tools) or 'none'}"
+        else:
+            try:
+                result = await tool.run(arguments, self._parts.call)
+            except (ArgumentError, ToolError, ResultError) as refusal:
+                error = str(refusal)
+            except Exception as failure:
+                # The text of an unforeseen exception may hold secrets: the model gets only its kind.
+                error = f"{name} failed ({type(failure).__name__}); tell the caller that it did not work"
+        journal.append(
+            ToolEnded(
+                turn=turn, tool_call_id=tool_call_id, name=name, ok=error is None, result=result, error=error
+            )
+        )
+        await journal.durable()
+        return {"result": result} if error is None else {"error": error}
+
+    async def _handle(self, params: FunctionCallParams) -> None:
+        # The tool runs in a task of its own: an interruption cancels Pipecat's handler, but an
+        # effect that has begun is finished and recorded, never cut in half.
+        task = asyncio.ensure_future(
+            self.run(params.tool_call_id, params.function_name, dict(params.arguments))
+        )
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await params.result_callback(await asyncio.shield(task))
+
+    async def aclose(self) -> None:
+        """Let running tools finish for a moment, then cancel them."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=2.0)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+def _schema(tool: Tool) -> FunctionSchema:
+    schema: dict[str, Any] = tool.schema
+    return FunctionSchema(
+        name=tool.name,
+        description=tool.description,
+        properties=schema.get("properties", {}),
+        required=schema.get("required", []),
+    )
