@@ -36,7 +36,6 @@ from callwright.config import Config
 from callwright.errors import (
     AgentError,
     CallwrightError,
-    ConfigError,
     RoomError,
     VendorPassing,
     VendorPermanent,
@@ -172,6 +171,7 @@ class LiveCall:
         return Outcome(record, ending)
 
     async def _hold(self, journal: Journal) -> Ending:
+        """Build, run and close the pipeline; what ended it."""
         parts = self._parts = self._build(journal)
         order = pipeline_function(self._agent, self._config)(parts)
         journal.append(self._started(parts))
@@ -213,14 +213,14 @@ class LiveCall:
         config, agent = self._config, self._agent
         room = Room(
             config.room,
-            credentials(config),
+            Credentials(*config.room.credentials()),
             self._room_name,
             agent_name=agent.name,
             rate=config.room.output_rate,
             clock=self._clock,
             listener=self,
         )
-        scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES})
+        scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
         ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
         mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
         voice = vendors.build("tts", config.tts, sample_rate=config.room.output_rate)
@@ -274,6 +274,7 @@ class LiveCall:
         for task in late:
             logger.error("call {}: the pipeline did not stop in 8 s and is abandoned", self.id)
             task.cancel()
+        await _bounded("model's client", vendors.release(parts.mind), 1.0)
         if running.done() and not running.cancelled() and (error := running.exception()):
             logger.error("call {}: the pipeline failed with {}", self.id, type(error).__name__)
         if self._recording:
@@ -287,6 +288,7 @@ class LiveCall:
         if self._parts:
             self._parts.room.show_state("listening")
         self._spawn(self._course())
+        self._spawn(self._watch_records())
 
     async def _course(self) -> None:
         """Greet when the caller is there; end at the caps."""
@@ -301,19 +303,35 @@ class LiveCall:
             )
             self.drop(Ending("no_caller", str(error), ok=False, error=error))
             return
-        assert self._worker and self._parts
+        assert self._worker
+        assert self._parts
         if self._agent.greeting:
             self._parts.scribe.expect("greeting")
             await self._worker.queue_frame(TTSSpeakFrame(self._agent.greeting, append_to_context=True))
-        await asyncio.sleep(call.max_duration_s)
-        self.hang_up(
-            Ending("max_duration", f"the call reached {call.max_duration_s:g} s", ok=True),
-            self._agent.farewell,
-        )
+        joined_ns = self._clock.monotonic_ns()
+        while True:
+            await asyncio.sleep(0.25)
+            now_ns = self._clock.monotonic_ns()
+            silence_s = self._parts.scribe.silence_s(now_ns)
+            if (now_ns - joined_ns) / 1e9 >= call.max_duration_s:
+                ending = Ending("max_duration", f"the call reached {call.max_duration_s:g} s", ok=True)
+            elif 0 < call.caller_silence_s <= silence_s:
+                ending = Ending("silence", f"nobody spoke for {silence_s:.0f} s", ok=True)
+            else:
+                continue
+            self.hang_up(ending, self._agent.farewell)
+            return
+
+    async def _watch_records(self) -> None:
+        """A call that can no longer be recorded tells the caller and ends."""
+        assert self._parts
+        error = await self._parts.journal.failed()
+        self.hang_up(Ending("records_failed", str(error), ok=False, error=error), APOLOGY)
 
     async def _finish(self, ending: Ending, farewell: str | None) -> None:
         """Let the words out, in bounded time, then end."""
-        assert self._worker and self._parts
+        assert self._worker
+        assert self._parts
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.call.end_timeout_s):
                 if farewell:
@@ -322,9 +340,8 @@ class LiveCall:
                 spoken = _Spoken()
                 await self._worker.queue_frame(spoken)
                 await spoken.done.wait()
-                while self._parts.room.sounding:
-                    await asyncio.sleep(0.02)
-                await asyncio.sleep(0.15)  # the way through the room to the caller's ear
+                # What was submitted must still be played, and find its way through the room to the caller's ear.
+                await asyncio.sleep(self._parts.room.sounds_for_s + 0.15)
         self.drop(ending)
 
     async def _reached_end(self, _: PipelineWorker, frame: object) -> None:
@@ -400,7 +417,14 @@ class LiveCall:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()):
+            logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
+            error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
+            self.drop(Ending("fault", str(error), ok=False, error=error))
 
 
 class _CallerLane:
@@ -408,23 +432,16 @@ class _CallerLane:
 
     def __init__(self, rate: int) -> None:
         self._stream = soxr.ResampleStream(SMART_TURN_RATE, rate, 1, dtype="int16")
+        self._slack = rate // 66
         self._end: int | None = None
 
     def place(self, position: int, pcm: bytes) -> tuple[int, bytes]:
         """Where the next resampled samples belong, and the samples."""
-        start = position if self._end is None or position - self._end > 2_000 else self._end
+        # The resampler holds back a few ms, so its own end lags; a difference beyond that is a correction.
+        start = position if self._end is None or abs(position - self._end) > self._slack else self._end
         made = self._stream.resample_chunk(np.frombuffer(pcm, dtype=np.int16))
         self._end = start + len(made)
         return start, made.tobytes()
-
-
-def credentials(config: Config) -> Credentials:
-    """What LiveKit asks for; ConfigError names the variable that is missing."""
-    room = config.room
-    if room.url is None or room.api_key is None or room.api_secret is None:
-        gone = next(missing for missing in config.missing() if missing.stage is None)
-        raise ConfigError(f"{gone}; scripts/demo starts a LiveKit server of its own")
-    return Credentials(room.url, room.api_key.get_secret_value(), room.api_secret.get_secret_value())
 
 
 def pipeline_function(agent: Agent, config: Config) -> Pipeline:

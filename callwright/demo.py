@@ -100,9 +100,7 @@ def default_script() -> Path:
     """The shipped front desk, which lies beside the package in the repository."""
     path = Path(__file__).resolve().parent.parent / "agents" / "frontdesk.py"
     if not path.is_file():
-        raise AgentError(
-            "the shipped agents are in the repository, not in the package; name an AGENT.py of yours"
-        )
+        raise AgentError("the shipped agents are in the repository, not in the package; name an AGENT.py of yours")
     return path
 
 
@@ -214,9 +212,7 @@ async def _stay(
 ) -> None:
     """Answer further callers, one after the other, until Ctrl-C."""
     credentials = Credentials(*(environment[name] for name in ROOM_VARIABLES))
-    patient = config.model_copy(
-        update={"call": config.call.model_copy(update={"wait_for_caller_s": 86_400.0})}
-    )
+    patient = config.model_copy(update={"call": config.call.model_copy(update={"wait_for_caller_s": 86_400.0})})
     made = token(credentials, room, f"caller-{int(time.time())}", ttl_s=6 * 3600)
     variables = " ".join(f"{name}={shlex.quote(environment[name])}" for name in ROOM_VARIABLES)
     say("")

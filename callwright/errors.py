@@ -1,14 +1,14 @@
 """Everything that can go wrong, and the one consequence each kind has.
 
-    CallwrightError                 one line for the user: what, where, next step
-    ├── ConfigError                 wrong configuration          -> refused before the call starts (exit 2)
-    ├── AgentError                  wrong agent script or tool   -> refused before the call starts (exit 2)
-    ├── RoomError                   LiveKit refused or is gone   -> the call ends, recorded        (exit 3)
-    ├── VendorError                 a vendor failed
-    │   ├── VendorPassing           timeout, 429, 5xx, drop      -> say something true, go on
-    │   └── VendorPermanent         bad key, bad request         -> the call ends, recorded        (exit 4)
-    ├── RecordsError                database or files            -> refused, or the call ends      (exit 5)
-    └── SetupError                  something is not installed   -> says how to install it         (exit 6)
+CallwrightError                 one line for the user: what, where, next step
+├── ConfigError                 wrong configuration          -> refused before the call starts (exit 2)
+├── AgentError                  wrong agent script or tool   -> refused before the call starts (exit 2)
+├── RoomError                   LiveKit refused or is gone   -> the call ends, recorded        (exit 3)
+├── VendorError                 a vendor failed
+│   ├── VendorPassing           timeout, 429, 5xx, drop      -> say something true, go on
+│   └── VendorPermanent         bad key, bad request         -> the call ends, recorded        (exit 4)
+├── RecordsError                database or files            -> refused, or the call ends      (exit 5)
+└── SetupError                  something is not installed   -> says how to install it         (exit 6)
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from livekit import api, rtc
 from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
+from callwright.arrival import Arrival
 from callwright.clock import Clock
 from callwright.config import RoomConfig
 from callwright.errors import RoomError
@@ -82,9 +83,7 @@ def token(
         .with_identity(identity)
         .with_ttl(datetime.timedelta(seconds=ttl_s))
     )
-    grants = api.VideoGrants(
-        room_join=True, room=room, can_publish=True, can_subscribe=True, can_publish_data=True
-    )
+    grants = api.VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True, can_publish_data=True)
     if agent_name is not None:
         grants.agent = True
         grants.can_update_own_metadata = True
@@ -120,7 +119,7 @@ class Room:
         self._clock = clock
         self._listener = listener
         self._start_ns = clock.monotonic_ns()
-        self._heard_end = 0
+        self._arrival = Arrival(rate)
         self._state = "initializing"
         self._tasks: set[asyncio.Task[None]] = set()
         self._state_lock = asyncio.Lock()
@@ -149,9 +148,9 @@ class Room:
         return (self._clock.monotonic_ns() - self._start_ns) * self.rate // 1_000_000_000
 
     @property
-    def sounding(self) -> bool:
-        """Whether submitted agent audio is still to be played."""
-        return self.playout.end > self.now()
+    def sounds_for_s(self) -> float:
+        """Seconds of submitted agent audio that are still to be played."""
+        return max(0, self.playout.end - self.now()) / self.rate
 
     def clear(self) -> None:
         """Silence the agent at once."""
@@ -252,13 +251,8 @@ class Room:
             self._listener.caller_left(participant.identity, disconnect_reason(participant.disconnect_reason))
 
     def caller_heard(self, pcm: bytes) -> None:
-        # The stream is contiguous: only the first frame, or one after a gap, is placed by its arrival.
         samples = len(pcm) // 2 * self.rate // SMART_TURN_RATE
-        arrived = self.now() - samples
-        if abs(arrived - self._heard_end) > self.rate // 5:
-            self._heard_end = max(arrived, 0)
-        self._listener.caller_audio(self._heard_end, pcm)
-        self._heard_end += samples
+        self._listener.caller_audio(self._arrival.place(samples, self.now()), pcm)
 
     def connection_changed(self, state: str, reason: str) -> None:
         self._listener.room_changed(state, reason)
@@ -275,7 +269,5 @@ def room_error(url: str, failure: str) -> RoomError:
     """LiveKit's refusal in one line with the next step."""
     text = failure.lower()
     if "401" in text or "403" in text or "unauthorized" in text:
-        return RoomError(
-            f"LiveKit at {url} refused the credentials; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-        )
+        return RoomError(f"LiveKit at {url} refused the credentials; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
     return RoomError(f"no LiveKit server answers at {url}; check LIVEKIT_URL, or start one with scripts/demo")

@@ -36,6 +36,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
+from callwright.clock import Clock
 from callwright.config import StageConfig
 from callwright.errors import RecordsError
 from callwright.records import events
@@ -60,7 +61,7 @@ class _Stage:
 class Scribe:
     """Writes one call's facts as its processors show them."""
 
-    def __init__(self, journal: Journal, room: Room, stages: Mapping[str, StageConfig]) -> None:
+    def __init__(self, journal: Journal, room: Room, stages: Mapping[str, StageConfig], clock: Clock) -> None:
         self.turn = 0
         self._journal = journal
         self._room = room
@@ -69,6 +70,9 @@ class Scribe:
         self._answering = 0
         self._role = "greeting"
         self._agent_sounding = False
+        self._caller_speaking = False
+        self._clock = clock
+        self._sound_ns = clock.monotonic_ns()
 
     def note(self, event: events.Event) -> None:
         """Append; a disk that fails must not silence the call, so it is logged and the call's end tells."""
@@ -90,6 +94,10 @@ class Scribe:
     def watch_memory(self, memory: LLMAssistantAggregator) -> None:
         """Hang on the aggregator that knows what the agent has said."""
         memory.add_event_handler("on_assistant_turn_stopped", self._agent_said)
+
+    def silence_s(self, now_ns: int) -> float:
+        """Seconds since either side made a sound; 0 while one does."""
+        return 0.0 if self._agent_sounding or self._caller_speaking else (now_ns - self._sound_ns) / 1e9
 
     def expect(self, role: str) -> None:
         """What the agent says next, outside an answer: greeting, farewell or statement."""
@@ -114,16 +122,17 @@ class Scribe:
 
     async def _mind_received(self, _: FrameProcessor, frame: Frame) -> None:
         if isinstance(frame, VADUserStartedSpeakingFrame):
+            self._caller_speaking = True
             self.note(events.SpeechStarted(self._ago(frame.start_secs)))
         elif isinstance(frame, VADUserStoppedSpeakingFrame):
+            self._caller_speaking = False
+            self._sound_ns = self._clock.monotonic_ns()
             self._speech_ended = self._ago(frame.stop_secs)
             self.note(events.SpeechEnded(self._speech_ended))
             self._start("stt")
         elif isinstance(frame, LLMContextUserTurnFrame):
             self.turn += 1
-            self.note(
-                events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended)
-            )
+            self.note(events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended))
 
     async def _mind_pushed(self, _: FrameProcessor, frame: Frame) -> None:
         if isinstance(frame, LLMFullResponseStartFrame):
@@ -183,6 +192,7 @@ class Scribe:
     def _agent_silent(self, position: int, *, interrupted: bool) -> None:
         if self._agent_sounding:
             self._agent_sounding = False
+            self._sound_ns = self._clock.monotonic_ns()
             self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=interrupted))
 
     async def _agent_said(self, _: LLMAssistantAggregator, message: AssistantTurnStoppedMessage) -> None:

@@ -18,7 +18,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a refusal: `did you mean 'x'?`, or the list of what is known when nothing is near."""
+    """The end of a refusal: `did you mean 'x'?`, or `known: a, b` when nothing is near."""
     names = sorted(known)
     guess = nearest(name, names)
     if guess is not None:

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from livekit import rtc
+from livekit.rtc._ffi_client import FfiClient
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADParams
-from pipecat.frames.frames import Frame, InterruptionFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, TranscriptionFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.livekit.transport import (
     LiveKitInputTransport,
@@ -70,6 +71,7 @@ class _Client(LiveKitTransportClient):
     connect_attempts = 3
     connect_timeout_s = 5.0
     dropping = False
+    _refused = ""
 
     async def setup(self, setup: Any) -> None:
         if self._task_manager:
@@ -89,6 +91,8 @@ class _Client(LiveKitTransportClient):
             if self._connected:
                 self._disconnect_counter += 1
                 return
+            if self._refused:  # the transport's other half asks again: the answer is the same
+                raise ConnectionError(self._refused)
             failure = ""
             for attempt in range(self.connect_attempts):
                 if attempt:
@@ -98,10 +102,11 @@ class _Client(LiveKitTransportClient):
                     break
                 except Exception as error:
                     failure = str(error) or type(error).__name__
-                    await self._rollback_partial_connect()
+                    await self._rollback_partial_connect()  # type: ignore[no-untyped-call]
                     if "401" in failure or "403" in failure:
                         break  # the same credentials will be refused again
             if not self._connected:
+                self._refused = failure
                 self.owner.connection_changed("unreachable", failure)
                 raise ConnectionError(failure)
             self._disconnect_counter += 1
@@ -113,7 +118,12 @@ class _Client(LiveKitTransportClient):
 
     async def _join(self) -> None:
         options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=self.connect_timeout_s)
-        await self.room.connect(self._url, self.owner.new_token(), options=options)
+        try:
+            await self.room.connect(self._url, self.owner.new_token(), options=options)
+        except asyncio.CancelledError:
+            # The SDK forgets its subscription to native events when a connect is cancelled.
+            FfiClient.instance.queue.unsubscribe(self.room._ffi_queue)
+            raise
         self._participant_id = self.room.local_participant.identity
         self._audio_source = rtc.AudioSource(
             self._out_sample_rate,
@@ -180,7 +190,7 @@ class _Client(LiveKitTransportClient):
 
     def _on_disconnected_wrapper(self, reason: Any = None) -> None:
         was_connected = self._connected
-        super()._on_disconnected_wrapper()
+        super()._on_disconnected_wrapper()  # type: ignore[no-untyped-call]
         if was_connected:
             self.owner.connection_changed("disconnected", disconnect_reason(reason))
 
@@ -290,6 +300,14 @@ class QuietMeter(SileroVADAnalyzer):
         confidence = float(np.max(super().voice_confidence(buffer)))  # an array of one, despite its annotation
         self.quiet_windows = 0 if confidence >= self.params.confidence else self.quiet_windows + 1
         return confidence
+
+
+def is_settled(frame: TranscriptionFrame) -> bool:
+    """Whether the recogniser says that this text covers all the speech up to the present pause.
+
+    Pipecat marks the reply to its own Finalize; Deepgram also says `speech_final` of finals it ends itself.
+    """
+    return bool(frame.finalized) or bool(getattr(frame.result, "speech_final", False))
 
 
 class SmartTurn:

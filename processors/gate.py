@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pipecat.adapters.schemas.function_schema import FunctionSchema
-from pipecat.adapters.schemas.tools_schema import ToolsSchema
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
 from callwright.parts import Parts
@@ -58,9 +58,7 @@ class Gate:
                 # The text of an unforeseen exception may hold secrets: the model gets only its kind.
                 error = f"{name} failed ({type(failure).__name__}); tell the caller that it did not work"
         journal.append(
-            ToolEnded(
-                turn=turn, tool_call_id=tool_call_id, name=name, ok=error is None, result=result, error=error
-            )
+            ToolEnded(turn=turn, tool_call_id=tool_call_id, name=name, ok=error is None, result=result, error=error)
         )
         await journal.durable()
         return {"result": result} if error is None else {"error": error}
@@ -68,9 +66,7 @@ class Gate:
     async def _handle(self, params: FunctionCallParams) -> None:
         # The tool runs in a task of its own: an interruption cancels Pipecat's handler, but an
         # effect that has begun is finished and recorded, never cut in half.
-        task = asyncio.ensure_future(
-            self.run(params.tool_call_id, params.function_name, dict(params.arguments))
-        )
+        task = asyncio.ensure_future(self.run(params.tool_call_id, params.function_name, dict(params.arguments)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await params.result_callback(await asyncio.shield(task))

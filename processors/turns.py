@@ -28,7 +28,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from callwright.clock import Clock
 from callwright.parts import Parts
-from callwright.upstream import SMART_TURN_RATE, QuietMeter, SmartTurn
+from callwright.upstream import SMART_TURN_RATE, QuietMeter, SmartTurn, is_settled
 from processors.completeness import Completeness, judge
 
 
@@ -165,7 +165,7 @@ class TurnStop(BaseUserTurnStopStrategy):
             elif not self._asked:
                 self._ask()
         elif isinstance(frame, TranscriptionFrame):
-            self._policy.transcript(frame.text, self._now(), final=frame.finalized)
+            self._policy.transcript(frame.text, self._now(), final=is_settled(frame))
         elif isinstance(frame, InterimTranscriptionFrame):
             self._policy.interim()
         else:

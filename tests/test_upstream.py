@@ -104,5 +104,3 @@ def test_reasons_of_a_disconnect_are_words() -> None:
     assert disconnect_reason(rtc.DisconnectReason.DUPLICATE_IDENTITY) == "duplicate_identity"
     nonsense: Any = "x"
     assert disconnect_reason(nonsense) == "unknown"
-
-

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 # Pipecat greets on import at INFO, and prints prompts at DEBUG; both before anyone can say no.
 os.environ.setdefault("LOGURU_LEVEL", "WARNING")
+# A proxy for the outside world must not be asked for servers on this machine.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))
 
 COMMANDS = ("demo", "run", "call", "calls", "show", "config", "doctor", "stand_ins", "install_livekit")
 """Modules of this package, in the order of the help; each has `register(app)`."""

@@ -67,6 +67,4 @@ def register(app: typer.Typer) -> None:
         if result.outcome.ending.error:
             raise result.outcome.ending.error
         if result.to_json().get("booked") is None and "booked" in result.shown:
-            raise CallwrightError(
-                "the call ended without a booking; the transcript above shows where it went astray"
-            )
+            raise CallwrightError("the call ended without a booking; the transcript above shows where it went astray")

@@ -68,9 +68,7 @@ class Control:
 class VendorProcess:
     """A stand-in server as a child process: `async with VendorProcess() as stand_ins: stand_ins.url`."""
 
-    def __init__(
-        self, *, port: int = 0, rules: Path | None = None, default: AccountSettings | None = None
-    ) -> None:
+    def __init__(self, *, port: int = 0, rules: Path | None = None, default: AccountSettings | None = None) -> None:
         self._arguments = ["-m", "callwright.simulators", "--port", str(port)]
         if rules:
             self._arguments += ["--rules", str(rules)]

@@ -1,0 +1,1 @@
+"""The judge: metrics computed from recordings and wire traffic, benches, and the systems under test."""

@@ -1,0 +1,248 @@
+"""The configuration of a call.
+
+Later wins: built-in defaults < the vendor's < the agent's < YAML file < environment < `--set`. `load` returns
+it complete and checked, with the source of every value. Keys and LiveKit credentials may be missing: the
+command decides whether that matters. Anything unknown or malformed is a ConfigError that names the key, the
+place, and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
+
+from callwright.errors import ConfigError
+from callwright.resolve import LOCAL_KEY, Resolved, resolve
+from callwright.sections import CallConfig, RecordsConfig, RoomConfig, TurnConfig
+from callwright.sources import from_agent, from_environ, from_file, from_overrides
+from callwright.stage import STAGES, Stage, StageConfig
+from callwright.vendors import DEFAULTS, find
+
+__all__ = [
+    "LOCAL_KEY",
+    "CallConfig",
+    "Config",
+    "Leaf",
+    "Missing",
+    "RecordsConfig",
+    "RoomConfig",
+    "StageConfig",
+    "TurnConfig",
+    "load",
+    "table",
+    "with_stand_ins",
+]
+
+DEFAULT_FILE = Path("callwright.yaml")
+"""Read from the working directory when no file is named and it is there."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A credential that is not there, and the variable that would supply it."""
+
+    key: str
+    variable: str
+    stage: Stage | None
+    """None for the room's."""
+    keys_url: str | None = None
+    """Where such a key is made."""
+
+    def __str__(self) -> str:
+        where = f" (make one at {self.keys_url})" if self.keys_url else ""
+        return f"{self.key} is missing; set {self.variable}{where}"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One effective value, fit to be shown: secrets are masked."""
+
+    key: str
+    value: JsonValue
+    source: str
+
+
+class Config(BaseModel):
+    """Everything a call needs to know before it starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stt: StageConfig
+    llm: StageConfig
+    tts: StageConfig
+    turn: TurnConfig
+    room: RoomConfig
+    call: CallConfig
+    records: RecordsConfig
+    pipeline: str
+    sources: Mapping[str, str]
+    """Dotted key → `default of cartesia`, `callwright.yaml:12`, `environment X`, `--set`, …"""
+    variables: Mapping[str, str]
+    """Dotted key of a credential → the environment variable that supplies it."""
+    notes: tuple[str, ...] = ()
+    """What a user should know: values set aside, stages replaced."""
+
+    def stage(self, name: Stage) -> StageConfig:
+        """The configuration of one stage."""
+        found: StageConfig = getattr(self, name)
+        return found
+
+    def missing(self) -> list[Missing]:
+        """Credentials that are not there, stages first."""
+        found = [
+            Missing(
+                f"{stage}.api_key",
+                self.variables[f"{stage}.api_key"],
+                stage,
+                find(stage, config.vendor).keys_url,
+            )
+            for stage, config in ((stage, self.stage(stage)) for stage in STAGES)
+            if config.api_key is None
+        ]
+        room = (("url", self.room.url), ("api_key", self.room.api_key), ("api_secret", self.room.api_secret))
+        found += [Missing(f"room.{key}", self.variables[f"room.{key}"], None) for key, value in room if value is None]
+        return found
+
+    def leaves(self) -> list[Leaf]:
+        """Every effective value with its source, in a stable order, secrets masked."""
+        found: list[Leaf] = []
+
+        def add(key: str, value: object) -> None:
+            found.append(Leaf(key, mask(value), self.sources.get(key, "default")))
+
+        for stage in STAGES:
+            config = self.stage(stage)
+            add(f"{stage}.vendor", config.vendor)
+            add(f"{stage}.model", config.model)
+            add(f"{stage}.base_url", config.base_url or find(stage, config.vendor).root)
+            add(f"{stage}.api_key", config.api_key)
+            for name in find(stage, config.vendor).settings:
+                add(f"{stage}.{name}", config.settings.get(name))
+            if config.stand_in:
+                found.append(Leaf(f"{stage}.stand_in", True, "stand-in"))
+        for section in ("turn", "room", "call", "records"):
+            part: BaseModel = getattr(self, section)
+            for name in type(part).model_fields:
+                add(f"{section}.{name}", getattr(part, name))
+        add("pipeline", self.pipeline)
+        return found
+
+    def masked(self) -> dict[str, JsonValue]:
+        """The effective values as nested JSON without secrets, for the call's record."""
+        tree: dict[str, JsonValue] = {}
+        for leaf in self.leaves():
+            section, dot, name = leaf.key.partition(".")
+            if not dot:
+                tree[section] = leaf.value
+                continue
+            branch = tree.setdefault(section, {})
+            assert isinstance(branch, dict)
+            branch[name] = leaf.value
+        return tree
+
+
+def load(
+    *,
+    file: Path | None,
+    overrides: Sequence[str],
+    agent: Mapping[str, object] | None = None,
+    environ: Mapping[str, str],
+) -> Config:
+    """The effective configuration; `file` None means `./callwright.yaml` if it is there.
+
+    Raises ConfigError, one line, for anything unknown, malformed or out of range.
+    """
+    try:
+        layers = [from_agent(agent or {})]
+        path = file if file is not None else DEFAULT_FILE
+        if file is not None or path.is_file():
+            layers.append(from_file(path))
+        layers += [from_environ(environ), from_overrides(overrides)]
+        return _config(resolve(layers, environ))
+    except ConfigError as error:
+        # It quotes what was written, which may hold line breaks.
+        raise ConfigError(" ".join(str(error).split())) from None
+
+
+def with_stand_ins(config: Config, stages: Iterable[Stage], base_url: str, api_key: str) -> Config:
+    """`config` with a simulator at `base_url` behind each of `stages`.
+
+    A stage whose vendor has no simulator falls back to the default vendor and its defaults; `notes` says
+    so.
+    """
+    update: dict[str, object] = {}
+    sources = dict(config.sources)
+    notes = list(config.notes)
+    for stage in stages:
+        current = config.stage(stage)
+        if not find(stage, current.vendor).stand_in:
+            row = find(stage, DEFAULTS[stage])
+            notes.append(f"{stage}: there is no stand-in for {current.vendor}; {row.name} stands in for it")
+            sources = {key: source for key, source in sources.items() if not key.startswith(f"{stage}.")}
+            sources |= {f"{stage}.{name}": f"default of {row.name}" for name in ("model", *row.settings)}
+            sources[f"{stage}.vendor"] = "stand-in"
+            settings = {name: setting.default for name, setting in row.settings.items() if setting.default is not None}
+            current = StageConfig(vendor=row.name, model=row.default_model, settings=settings)
+        sources |= {f"{stage}.base_url": "stand-in", f"{stage}.api_key": "stand-in"}
+        update[stage] = current.model_copy(
+            update={"base_url": base_url, "api_key": SecretStr(api_key), "stand_in": True}
+        )
+    return config.model_copy(update={**update, "sources": sources, "notes": tuple(notes)})
+
+
+def mask(value: object) -> JsonValue:
+    """`value` fit to be shown: of a secret its last four characters at most, of a URL no password."""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        # Of a short key, four characters would be too large a part.
+        return f"set (…{text[-4:]})" if len(text) >= 16 else "set"
+    if isinstance(value, str):
+        return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:…@", value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): mask(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask(inner) for inner in value]
+    return str(value)
+
+
+def _config(resolved: Resolved) -> Config:
+    return Config(
+        stt=resolved.stages["stt"],
+        llm=resolved.stages["llm"],
+        tts=resolved.stages["tts"],
+        turn=resolved.turn,
+        room=resolved.room,
+        call=resolved.call,
+        records=resolved.records,
+        pipeline=resolved.pipeline,
+        sources=resolved.sources,
+        variables=resolved.variables,
+        notes=tuple(resolved.notes),
+    )
+
+
+def table(config: Config) -> list[str]:
+    """`config` as aligned lines: key, value, source; then the notes."""
+    leaves = config.leaves()
+    values = [_shown(leaf.value) for leaf in leaves]
+    keys_wide = max(len(leaf.key) for leaf in leaves)
+    # One long path must not push every source off the screen.
+    values_wide = max(len(value) for value in values if len(value) <= 48)
+    lines = [
+        f"{leaf.key:{keys_wide}}  {value:{values_wide}}  {leaf.source}"
+        for leaf, value in zip(leaves, values, strict=True)
+    ]
+    return [*lines, *(f"note: {note}" for note in config.notes)]
+
+
+def _shown(value: JsonValue) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

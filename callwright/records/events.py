@@ -1,0 +1,311 @@
+"""What can happen in a call, one frozen value per fact.
+
+Every number that is a `sample` counts samples of the recording's clock at `CallStarted.audio_rate`; sample 0
+is the first of the recording. Times are not in the events: the journal takes them when the event is appended.
+`turn` counts the caller's turns from 1; turn 0 is what the agent says unasked at the start (the greeting).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import ClassVar, TypeAlias
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+Json: TypeAlias = JsonValue
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Who serves one stage of the call; `stand_in` is true where a simulator takes the vendor's place."""
+
+    vendor: str
+    model: str
+    stand_in: bool = False
+
+
+class Event:
+    """Base of all events; `kind` is the name under which the journal stores it."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted(Event):
+    """The first event. `config` has its secrets masked; `recording` is a path, None if not recorded."""
+
+    kind: ClassVar[str] = "call_started"
+    agent: str
+    room: str
+    stages: dict[str, Stage]
+    config: JsonObject
+    recording: str | None
+    audio_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingClock(Event):
+    """At the instant of this event the recording stood at `sample`.
+
+    It ties samples to the journal's times. Append one when the recording starts (sample 0), and again
+    whenever the two are known to have drifted; the fold uses the latest one before the sample in question.
+    """
+
+    kind: ClassVar[str] = "recording_clock"
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerJoined(Event):
+    kind: ClassVar[str] = "caller_joined"
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLeft(Event):
+    kind: ClassVar[str] = "caller_left"
+    identity: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged(Event):
+    """The room connection's state changed: connected, reconnecting, disconnected …"""
+
+    kind: ClassVar[str] = "room_changed"
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Event):
+    """The caller began to speak at `sample`, by voice activity detection."""
+
+    kind: ClassVar[str] = "speech_started"
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded(Event):
+    """The caller's last speech sample was `sample`; the detector's own wait is already subtracted."""
+
+    kind: ClassVar[str] = "speech_ended"
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript(Event):
+    """The recogniser's text; a `final` one will not change. `sample` is the audio position it reaches."""
+
+    kind: ClassVar[str] = "transcript"
+    text: str
+    final: bool
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted(Event):
+    """The caller's turn is committed: its text goes to the mind. A negative sample means "not known"."""
+
+    kind: ClassVar[str] = "turn_started"
+    turn: int
+    text: str
+    end_of_speech_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """A request to a vendor left. `stage` is stt, llm or tts; `request` counts per stage within the call."""
+
+    kind: ClassVar[str] = "stage_started"
+    turn: int
+    stage: str
+    vendor: str
+    model: str
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageFirstByte(Event):
+    """The first useful output of that request: a transcript, a token, an audio chunk."""
+
+    kind: ClassVar[str] = "stage_first_byte"
+    turn: int
+    stage: str
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded(Event):
+    """The last output of that request, or why there was none."""
+
+    kind: ClassVar[str] = "stage_ended"
+    turn: int
+    stage: str
+    request: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpeechStarted(Event):
+    """The first sample of a stretch of agent speech."""
+
+    kind: ClassVar[str] = "agent_speech_started"
+    turn: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpeechEnded(Event):
+    """The sample after the last one played of that stretch."""
+
+    kind: ClassVar[str] = "agent_speech_ended"
+    turn: int
+    sample: int
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentText(Event):
+    """Words the caller heard. `role` is answer, greeting, farewell, filler or statement."""
+
+    kind: ClassVar[str] = "agent_text"
+    turn: int
+    text: str
+    role: str
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted(Event):
+    kind: ClassVar[str] = "tool_started"
+    turn: int
+    tool_call_id: str
+    name: str
+    arguments: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded(Event):
+    kind: ClassVar[str] = "tool_ended"
+    turn: int
+    tool_call_id: str
+    name: str
+    ok: bool
+    result: Json
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Event):
+    """What one vendor request consumed, as the vendor reported it.
+
+    One event per request: a price may depend on the size of the prompt. Keys of `quantities`: input_tokens
+    (those neither read from nor written to the cache), cache_read_tokens, cache_write_5m_tokens,
+    cache_write_1h_tokens, output_tokens, characters, audio_seconds, requests.
+    """
+
+    kind: ClassVar[str] = "usage"
+    turn: int
+    stage: str
+    vendor: str
+    model: str
+    quantities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class VendorFailed(Event):
+    kind: ClassVar[str] = "vendor_failed"
+    turn: int
+    stage: str
+    vendor: str
+    category: str
+    message: str
+    permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded(Event):
+    """The last event of a call; `reason` is a short name (caller_left …), `detail` a sentence."""
+
+    kind: ClassVar[str] = "call_ended"
+    reason: str
+    detail: str
+    ok: bool
+
+
+class Unknown(Event):
+    """An event this version does not know, or whose fields do not fit: kept as it was written."""
+
+    __slots__ = ("data", "kind")
+    kind: str  # type: ignore[misc]  # per instance: one class stands for every kind we do not know
+    data: JsonObject
+
+    def __init__(self, kind: str, data: JsonObject) -> None:
+        self.kind = kind
+        self.data = data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unknown) and (self.kind, self.data) == (other.kind, other.data)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    def __repr__(self) -> str:
+        return f"Unknown(kind={self.kind!r}, data={self.data!r})"
+
+
+KINDS: Mapping[str, type[Event]] = {
+    event.kind: event
+    for event in (
+        CallStarted,
+        RecordingClock,
+        CallerJoined,
+        CallerLeft,
+        RoomChanged,
+        SpeechStarted,
+        SpeechEnded,
+        Transcript,
+        TurnStarted,
+        StageStarted,
+        StageFirstByte,
+        StageEnded,
+        AgentSpeechStarted,
+        AgentSpeechEnded,
+        AgentText,
+        ToolStarted,
+        ToolEnded,
+        Usage,
+        VendorFailed,
+        CallEnded,
+    )
+}
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Event]:
+    return TypeAdapter(KINDS[kind])
+
+
+def to_json(event: Event) -> JsonObject:
+    """The event's fields as JSON values; the kind is not among them."""
+    if isinstance(event, Unknown):
+        return event.data
+    return asdict(event)  # type: ignore[call-overload, no-any-return]  # every other Event is a dataclass
+
+
+def from_json(kind: str, data: JsonObject) -> Event:
+    """The inverse of `to_json`; never fails: what does not fit comes back as `Unknown`.
+
+    Fields that a newer version added are ignored, so that an older one still reads what it understands.
+    """
+    if kind not in KINDS:
+        return Unknown(kind, data)
+    try:
+        return _adapter(kind).validate_python(data)
+    except ValidationError:
+        return Unknown(kind, data)

@@ -1,0 +1,108 @@
+"""The parts of a configuration that are the same for every vendor, with their defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from platformdirs import user_data_path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from callwright.errors import ConfigError
+from callwright.vendors.endpoint import parse_root
+
+
+def _server(url: str) -> str:
+    parse_root(url, endings=("/rtc",))
+    return url.strip()
+
+
+def _database(url: str) -> str:
+    # A bare path is what people type; as a URL it has three slashes in front, four if it begins with one.
+    return url if "://" in url else f"sqlite:///{Path(url).expanduser()}"
+
+
+def _directory(path: str) -> str:
+    return str(Path(path).expanduser())
+
+
+class Section(BaseModel):
+    """Closed, unchangeable, and strict: `"200"` is not a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TurnConfig(Section):
+    """When the caller has begun and finished a turn. Voice activity figures are Pipecat 1.14's."""
+
+    vad_stop_ms: Annotated[int, Ge(50), Le(2000)] = 200
+    """Silence after which speech may have ended."""
+    vad_start_ms: Annotated[int, Ge(32), Le(2000)] = 200
+    """Speech after which it has begun."""
+    vad_confidence: Annotated[float, Ge(0), Le(1)] = 0.7
+    vad_min_volume: Annotated[float, Ge(0), Le(1)] = 0.6
+    smart_turn: bool = True
+    """Ask the end-of-turn model whether the caller sounds finished; False: silence alone decides."""
+    incomplete_ms: Annotated[int, Ge(0), Le(10000)] = 1200
+    """How long to wait all the same when that model says: not finished."""
+    max_turn_s: Annotated[float, Gt(0), Le(600)] = 60.0
+    """A turn ends after this long even if the caller has not stopped."""
+
+
+class RoomConfig(Section):
+    """The LiveKit room. Server and credentials may be absent until they are needed."""
+
+    url: Annotated[str, AfterValidator(_server)] | None = None
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    output_queue_ms: Annotated[int, Ge(100), Le(1000)] = 150
+    """Agent sound held in the room's queue. Pipecat's 1000 loses whole answers; below 100 it stutters."""
+    audio_from: Literal["linked", "all"] = "linked"
+    """Hear the one linked caller, or everyone in the room mixed up."""
+    token_ttl_s: Annotated[int, Ge(30), Le(86400)] = 600
+    """How long a token may be used to join; a joined room outlives it."""
+    agent_identity_prefix: Annotated[str, Field(min_length=1, max_length=64)] = "agent"
+    connect_timeout_s: Annotated[float, Gt(0), Le(120)] = 10.0
+    output_rate: Literal[16000, 24000, 48000] = 24000
+    """Hz, the agent's sound from the voice to the room. The caller's is 16000, which the turn models want."""
+
+    def credentials(self) -> tuple[str, str, str]:
+        """Server, key and secret; a ConfigError naming the variables that are missing."""
+        if self.url is None or self.api_key is None or self.api_secret is None:
+            given = (
+                ("LIVEKIT_URL", self.url),
+                ("LIVEKIT_API_KEY", self.api_key),
+                ("LIVEKIT_API_SECRET", self.api_secret),
+            )
+            missing = ", ".join(name for name, value in given if value is None)
+            raise ConfigError(f"no LiveKit server to go to: set {missing}")
+        return self.url, self.api_key.get_secret_value(), self.api_secret.get_secret_value()
+
+
+class CallConfig(Section):
+    """Limits of a call, all in seconds."""
+
+    end_timeout_s: Annotated[float, Ge(0), Le(60)] = 8.0
+    """How long the farewell may play before the call ends anyway."""
+    max_duration_s: Annotated[float, Gt(0), Le(86400)] = 3600.0
+    wait_for_caller_s: Annotated[float, Gt(0), Le(86400)] = 120.0
+    """How long an agent waits in an empty room."""
+    caller_silence_s: Annotated[float, Ge(0), Le(3600)] = 0.0
+    """End the call after this much silence of the caller; 0 never does."""
+
+
+class RecordsConfig(Section):
+    """What remains of a call, and where. `database` is a URL, or the path of an SQLite file."""
+
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        # A URL may hold a password, and a repr may end in a log.
+        repr=False,
+        default_factory=lambda: f"sqlite:///{user_data_path('callwright') / 'calls.db'}",
+    )
+    recordings: Annotated[str, AfterValidator(_directory)] = Field(
+        default_factory=lambda: str(user_data_path("callwright") / "recordings")
+    )
+    record_audio: bool = True
+    price_book: Annotated[str, AfterValidator(_directory)] | None = None
+    """A CSV of prices in place of the one that comes with Callwright."""

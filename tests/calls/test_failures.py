@@ -1,0 +1,74 @@
+"""What goes wrong around a call: one line with the next step, and records that are complete."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from callwright import Agent
+from callwright.call import LiveCall
+from callwright.errors import RoomError, VendorPermanent
+from callwright.records.events import VendorFailed
+from callwright.stage import Stage
+
+from .conftest import Line
+
+ECHO = Agent(name="echo", prompt="Repeat what you hear.", greeting="Hello?")
+TALK = ["wait: {quiet_ms: 600}", "say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}", "silence: 5", "hang_up"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "variable"),
+    [("stt", "DEEPGRAM_API_KEY"), ("llm", "ANTHROPIC_API_KEY"), ("tts", "CARTESIA_API_KEY")],
+)
+async def test_a_refused_key_ends_the_call_and_names_the_variable(line: Line, stage: Stage, variable: str) -> None:
+    outcome, _, _ = await line.hold(ECHO, TALK, f"{stage}.api_key=refused-key")
+    assert outcome.ending.reason == "vendor_failed"
+    assert not outcome.ending.ok
+    assert isinstance(outcome.ending.error, VendorPermanent)
+    assert variable in str(outcome.ending.error)
+    assert "\n" not in str(outcome.ending.error)
+    failed = [entry.event for entry in line.entries if isinstance(entry.event, VendorFailed)]
+    assert failed[0].stage == stage
+    assert failed[0].permanent
+    assert outcome.record.reason == "vendor_failed"
+    assert outcome.record.ended is not None
+
+
+async def test_a_dead_livekit_is_told_in_one_line(line: Line) -> None:
+    config = line.config("room.url=ws://127.0.0.1:9", "room.connect_timeout_s=2")
+    async with asyncio.timeout(15):
+        outcome = await LiveCall(ECHO, config, line.room).run()
+    assert outcome.ending.reason == "room_unreachable"
+    assert isinstance(outcome.ending.error, RoomError)
+    assert "no LiveKit server answers at ws://127.0.0.1:9" in str(outcome.ending.error)
+    assert outcome.record.reason == "room_unreachable"
+
+
+async def test_wrong_livekit_credentials_are_told_apart_from_no_server(line: Line) -> None:
+    config = line.config("room.api_secret=not-the-secret-of-this-server-at-all")
+    async with asyncio.timeout(15):
+        outcome = await LiveCall(ECHO, config, line.room).run()
+    assert outcome.ending.reason == "room_unreachable"
+    assert "LIVEKIT_API_SECRET" in str(outcome.ending.error)
+
+
+async def test_an_agent_that_nobody_calls_gives_up(line: Line) -> None:
+    outcome = await LiveCall(ECHO, line.config("call.wait_for_caller_s=1"), line.room).run()
+    assert outcome.ending.reason == "no_caller"
+    assert line.room in str(outcome.ending.error)
+
+
+async def test_a_silent_call_is_ended_when_asked_for(line: Line) -> None:
+    outcome, _, _ = await line.hold(
+        ECHO, ["wait: {quiet_ms: 600}", "silence: 12", "hang_up"], "call.caller_silence_s=2"
+    )
+    assert outcome.ending.reason == "silence", [entry.event for entry in line.entries]
+
+
+async def test_a_call_ends_at_its_cap_with_a_farewell(line: Line) -> None:
+    agent = Agent(name="echo", prompt="Repeat.", greeting="Hello?", farewell="Goodbye then.")
+    outcome, _, _ = await line.hold(agent, ["wait: {quiet_ms: 600}", "silence: 15", "hang_up"], "call.max_duration_s=3")
+    assert outcome.ending.reason == "max_duration"
+    assert outcome.record.turns[-1].agent_text.endswith("Goodbye then.")

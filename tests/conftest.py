@@ -1,0 +1,75 @@
+"""What every test is held to: nothing it started may outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+logger.remove()  # Pipecat writes every frame of a call to the log of a failing test
+
+KEPT = ("smart-turn", "pytest_timeout", "asyncio_", "ThreadPoolExecutor", "livekit", "Dummy-")
+"""Threads that belong to the process, not to a test: one model for all calls, loops' default executors,
+and native threads of the LiveKit SDK that once called into Python."""
+
+
+@pytest.fixture(autouse=True)
+async def no_task_outlives_its_test(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fail the test that left a task running."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task() and not task.done()}
+    assert not left, f"tasks left behind: {sorted(task.get_name() for task in left)}"
+
+
+@pytest.fixture(autouse=True)
+def no_process_socket_or_thread_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that left a child process, a listening socket or a thread behind (Linux)."""
+    session_fixtures = {"livekit", "stand_ins", "postgres"} & set(request.fixturenames)
+    for name in session_fixtures:
+        request.getfixturevalue(name)  # started before the count: they outlive the test by design
+    before = (_children(), _listening(), {thread.ident for thread in threading.enumerate()})
+    yield
+    gc.collect()
+    assert not _children() - before[0], "a child process was left behind"
+    assert not _listening() - before[1], "a listening socket was left behind"
+    left = [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.ident not in before[2] and thread.is_alive() and not thread.name.startswith(KEPT)
+    ]
+    assert not left, f"threads left behind: {left}"
+
+
+def _children() -> set[int]:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return {int(child) for child in path.read_text().split()} if path.exists() else set()
+
+
+def _listening() -> set[str]:
+    """Inodes of this process's listening TCP sockets."""
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    listening = {
+        line.split()[9]
+        for table in tables
+        if table.exists()
+        for line in table.read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    }
+    ours = set()
+    folder = Path("/proc/self/fd")
+    for entry in folder.iterdir() if folder.exists() else ():
+        try:
+            target = os.readlink(entry)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            ours.add(target[8:-1])
+    return listening & ours
