@@ -60,8 +60,10 @@ class Plan:
 
     def settings(self, delays: Delays, seed: int) -> AccountSettings:
         """How the vendors behave towards one call; the same for every system."""
-        speed = 1.0 if delays == "default" else 0.0
-        return AccountSettings(seed=seed, ears="oracle", brain_rules=str(self.rules), speed=speed)
+        common = AccountSettings(seed=seed, ears="oracle", brain_rules=str(self.rules))
+        if delays == "default":
+            return common
+        return common.model_copy(update={"speed": 0.0, "tts_leading_silence_ms": (0, 0)})
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -118,6 +118,23 @@ def _summary(plan: Plan, system: str, calls: Sequence[CallResult], results: Resu
     }
     return Summary("latency", system, delays, config, len(turns), metrics)
 
+
+def turn_lines(results: Results) -> Iterator[dict[str, JsonValue]]:
+    """Every turn by itself, in the order of measuring: which call, what was said, all its figures."""
+    for call in results.calls:
+        pairs = zip(call.turns, call.times(results.transport_ms), strict=True)
+        for number, (turn, times) in enumerate(pairs, 1):
+            yield {
+                "system": call.system,
+                "delays": call.delays,
+                "seed": call.seed,
+                "turn": number,
+                "text": turn.text,
+                "times": _JSON.dump_python(times, mode="json"),
+            }
+
+
+_JSON = TypeAdapter(TurnTimes)
 
 _ROWS = (
     ("response_gap_ms", "response gap"),

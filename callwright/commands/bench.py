@@ -22,6 +22,9 @@ def register(app: typer.Typer) -> None:
         json_file: Annotated[
             Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")
         ] = None,
+        turns_file: Annotated[
+            Path | None, typer.Option("--turns-json", metavar="FILE", help="Write every turn as a line of JSON.")
+        ] = None,
         system: Annotated[
             str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, pipecat-tuned.")
         ] = "callwright",
@@ -46,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
         from callwright.bench.latency import Plan, Results, run
         from callwright.bench.provenance import provenance
-        from callwright.bench.report import render, summarise
+        from callwright.bench.report import render, summarise, turn_lines
         from callwright.bench.system import SYSTEMS
         from callwright.demo import default_script
         from callwright.errors import CallwrightError, ConfigError, SetupError
@@ -61,8 +64,9 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError(f"unknown system '{name}'; {did_you_mean(name, SYSTEMS)}")
         if not names:
             raise ConfigError(f"no system to measure; give --system one or more of {', '.join(SYSTEMS)}")
-        if json_file is not None and not json_file.resolve().parent.is_dir():
-            raise ConfigError(f"--json {json_file}: there is no such folder")
+        for option, file in (("--json", json_file), ("--turns-json", turns_file)):
+            if file is not None and not file.resolve().parent.is_dir():
+                raise ConfigError(f"{option} {file}: there is no such folder")
         script = default_script()
         plan = Plan(
             systems=names,
@@ -93,6 +97,8 @@ def register(app: typer.Typer) -> None:
         console.print(render(found, made))
         if json_file is not None:
             json_file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
+        if turns_file is not None:
+            turns_file.write_text("".join(json.dumps(line) + "\n" for line in turn_lines(results)))
         if interrupted:
             raise KeyboardInterrupt
         failed = [call for call in results.calls if call.failure]

@@ -1,6 +1,8 @@
 """The models the Anthropic stand-in serves, and where they differ on the wire.
 
-Source: platform.claude.com, models and prompt caching pages, copy of 2026-10-10.
+Source: platform.claude.com, models and prompt caching pages, copy of 2026-10-10. Release dates of models older
+than claude-sonnet-4-6, of claude-opus-4-7 and 4-8 and of claude-fable-5-1 are not from there and only fill the
+`created_at` of a model list.
 """
 
 from __future__ import annotations

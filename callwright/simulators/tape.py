@@ -31,8 +31,8 @@ GAP_S = 0.008
 that."""
 
 SUPPORT = 10
-"""A step is believed once so many later observations (0.1–0.2 s) agree: a stall at the very end bends
-nothing."""
+"""A step is believed once so many later observations agree (0.1 s of what is heard, 0.5 s of what is sent): a
+stall at the very end bends nothing."""
 
 
 @dataclass(frozen=True)
