@@ -22,7 +22,7 @@ from callwright.clock import Clock
 from callwright.config import RoomConfig
 from callwright.errors import RoomError
 from callwright.playout import Playout
-from callwright.upstream import SMART_TURN_RATE, RoomTransport, disconnect_reason
+from callwright.upstream import REFUSED, SMART_TURN_RATE, RoomTransport, disconnect_reason
 
 AGENT_STATE = "lk.agent.state"  # attribute read by LiveKit's stock clients (livekit-agents types.py:24)
 AGENT_NAME = "lk.agent.name"
@@ -30,6 +30,9 @@ TRANSCRIPTION = "lk.transcription"  # topic of the caption streams (livekit-agen
 SEGMENT_ID = "lk.segment_id"
 TRANSCRIPTION_FINAL = "lk.transcription_final"
 TRACK_ID = "lk.transcribed_track_id"
+
+RECONNECT_LIMIT_S = 8.0
+"""A caller does not hold a dead line longer; the SDK itself would try for about 25 s."""
 
 _NEVER_LINKED = (
     rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
@@ -123,6 +126,7 @@ class Room:
         self._state = "initializing"
         self._tasks: set[asyncio.Task[None]] = set()
         self._state_lock = asyncio.Lock()
+        self._lost: asyncio.TimerHandle | None = None
         self._transport = RoomTransport(
             self, url=credentials.url, room=name, queue_ms=config.output_queue_ms, rate=rate
         )
@@ -217,6 +221,8 @@ class Room:
 
     async def aclose(self) -> None:
         """Cancel whatever is still being published. The transport leaves the room with the pipeline."""
+        if self._lost:
+            self._lost.cancel()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -247,7 +253,8 @@ class Room:
         self._listener.caller_joined(participant.identity)
 
     def participant_left(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self.caller:
+        # When the connection breaks, the SDK reports everybody as gone before it tries to come back.
+        if participant.identity == self.caller and self._transport.steady:
             self._listener.caller_left(participant.identity, disconnect_reason(participant.disconnect_reason))
 
     def caller_heard(self, pcm: bytes) -> None:
@@ -256,6 +263,18 @@ class Room:
 
     def connection_changed(self, state: str, reason: str) -> None:
         self._listener.room_changed(state, reason)
+        if self._lost:
+            self._lost.cancel()
+            self._lost = None
+        if state == "reconnecting":
+            self._lost = asyncio.get_running_loop().call_later(RECONNECT_LIMIT_S, self._give_up)
+        elif state == "reconnected":
+            room = self._transport.rtc_room
+            if self.caller and room is not None and self.caller not in room.remote_participants:
+                self._listener.caller_left(self.caller, "left while the connection was lost")
+
+    def _give_up(self) -> None:
+        self._listener.room_changed("disconnected", f"no connection for {RECONNECT_LIMIT_S:g} s")
 
     def audio_submitted(self, pcm: bytes, queued_s: float) -> None:
         position = self.playout.submit(len(pcm) // 2, now=self.now(), queued=round(queued_s * self.rate))
@@ -267,7 +286,6 @@ class Room:
 
 def room_error(url: str, failure: str) -> RoomError:
     """LiveKit's refusal in one line with the next step."""
-    text = failure.lower()
-    if "401" in text or "403" in text or "unauthorized" in text:
+    if failure == REFUSED:
         return RoomError(f"LiveKit at {url} refused the credentials; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
     return RoomError(f"no LiveKit server answers at {url}; check LIVEKIT_URL, or start one with scripts/demo")

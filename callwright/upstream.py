@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -101,9 +102,9 @@ class _Client(LiveKitTransportClient):
                     await self._join()
                     break
                 except Exception as error:
-                    failure = str(error) or type(error).__name__
+                    failure = connect_failure(error)
                     await self._rollback_partial_connect()  # type: ignore[no-untyped-call]
-                    if "401" in failure or "403" in failure:
+                    if failure == REFUSED:
                         break  # the same credentials will be refused again
             if not self._connected:
                 self._refused = failure
@@ -262,6 +263,12 @@ class RoomTransport(LiveKitTransport):
     def connected(self) -> bool:
         return self._client._connected
 
+    @property
+    def steady(self) -> bool:
+        """Connected, and not just trying to be again: only then do participants really come and go."""
+        room = self._client._room
+        return room is not None and room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+
     def subscribe_wanted(self) -> None:
         if self._client._connected:
             self._client.subscribe_wanted()
@@ -274,6 +281,16 @@ class RoomTransport(LiveKitTransport):
         """Seconds of agent audio submitted and not yet played."""
         source = self._client._audio_source
         return source.queued_duration if source else 0.0
+
+
+REFUSED = "credentials refused"
+
+
+def connect_failure(error: Exception) -> str:
+    """Why a connect failed, without the SDK's own words: those quote the token."""
+    if re.search(r"\b(401|403)\b|unauthorized", str(error), re.IGNORECASE):
+        return REFUSED
+    return f"no answer ({type(error).__name__})"
 
 
 def disconnect_reason(reason: Any) -> str:

@@ -57,6 +57,8 @@ class Plan:
     concurrency: int = 1
     seed: int = 0
     turns: int = 6
+    echo_pairs: int = 3
+    """Pairs that measure the transport, before the calls and again after them (2.5 s each)."""
 
     def settings(self, delays: Delays, seed: int) -> AccountSettings:
         """How the vendors behave towards one call; the same for every system."""
@@ -119,7 +121,7 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
         vendors = await owned.enter_async_context(VendorProcess(rules=plan.rules))
         control = await owned.enter_async_context(Control(vendors.url))
         systems = [await owned.enter_async_context(SystemProcess(name)) for name in plan.systems]
-        results.add_echo(await echo.measure(server))
+        results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
         say(f"transport, both crossings: {results.transport_ms:.1f} ms")
         ground = _Ground(plan, server, vendors.url, control, folder, Voice())
         number, total = 0, plan.calls * len(plan.delays) * len(systems)
@@ -133,7 +135,7 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
                         results.calls.append(result)
                         number += 1
                         say(f"{number}/{total}  {progress(result, results.transport_ms)}")
-        results.add_echo(await echo.measure(server, pairs=2))
+        results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
 
 
 def progress(result: CallResult, transport_ms: float) -> str:

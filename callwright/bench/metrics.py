@@ -100,7 +100,7 @@ def heard_turns(tape: Tape) -> tuple[HeardTurn, ...]:
         sounds = tuple(
             (tape.seconds(begin), tape.seconds(min(stop, until)))
             for begin, stop in stretches
-            if turn.end <= begin < until
+            if turn.answer_start is not None and turn.answer_start <= begin < until
         )
         found.append(
             HeardTurn(

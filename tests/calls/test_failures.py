@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -10,6 +11,7 @@ from callwright import Agent
 from callwright.call import LiveCall
 from callwright.errors import RoomError, VendorPermanent
 from callwright.records.events import VendorFailed
+from callwright.simulators.livekit import LiveKitServer
 from callwright.stage import Stage
 
 from .conftest import Line
@@ -72,3 +74,25 @@ async def test_a_call_ends_at_its_cap_with_a_farewell(line: Line) -> None:
     outcome, _, _ = await line.hold(agent, ["wait: {quiet_ms: 600}", "silence: 15", "hang_up"], "call.max_duration_s=3")
     assert outcome.ending.reason == "max_duration"
     assert outcome.record.turns[-1].agent_text.endswith("Goodbye then.")
+
+
+async def test_a_livekit_that_dies_in_mid_call_ends_the_call_in_bounded_time(line: Line) -> None:
+    async with LiveKitServer() as server:
+        own = dataclasses.replace(line, livekit=server, entries=[])
+        agent_side = asyncio.create_task(own.answer(ECHO))
+        async with own.caller() as caller:
+            await caller.agent_quiet(600, 10)
+            await server.stop()
+            async with asyncio.timeout(15):
+                outcome = await agent_side
+    assert outcome.ending.reason == "room_disconnected"
+    assert not outcome.ending.ok
+    assert isinstance(outcome.ending.error, RoomError)
+    assert outcome.record.ended is not None
+
+
+async def test_no_token_reaches_the_records(line: Line) -> None:
+    config = line.config("room.api_secret=not-the-secret-of-this-server-at-all")
+    call = LiveCall(ECHO, config, line.room, watch=line.entries.append)
+    await call.run()
+    assert "eyJ" not in " ".join(repr(entry.event) for entry in line.entries)
