@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -124,18 +124,29 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
         results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
         say(f"transport, both crossings: {results.transport_ms:.1f} ms")
         ground = _Ground(plan, server, vendors.url, control, folder, Voice())
-        number, total = 0, plan.calls * len(plan.delays) * len(systems)
+        total = plan.calls * len(plan.delays) * len(systems)
         for delays in plan.delays:
             for first in range(0, plan.calls, plan.concurrency):
                 seeds = range(first, min(first + plan.concurrency, plan.calls))
                 for system in systems:
                     calls = [ground.call(system, delays, plan.seed + seed) for seed in seeds]
-                    for call in asyncio.as_completed(calls):
-                        result = await call
-                        results.calls.append(result)
-                        number += 1
-                        say(f"{number}/{total}  {progress(result, results.transport_ms)}")
+                    async with aclosing(_as_they_end(calls)) as ended:
+                        async for result in ended:
+                            results.calls.append(result)
+                            say(f"{len(results.calls)}/{total}  {progress(result, results.transport_ms)}")
         results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
+
+
+async def _as_they_end(calls: Sequence[Coroutine[None, None, CallResult]]) -> AsyncGenerator[CallResult, None]:
+    """All of them at once, each as it ends; none outlives the loop over them."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        for ended in asyncio.as_completed(tasks):
+            yield await ended
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def progress(result: CallResult, transport_ms: float) -> str:

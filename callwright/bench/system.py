@@ -46,6 +46,7 @@ class SystemProcess:
         self._reading: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._calls: dict[str, SystemCall] = {}
+        self._dead = False
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -58,10 +59,13 @@ class SystemProcess:
         )
         self._reading = asyncio.create_task(self._read(self._process))
         up = asyncio.create_task(self._up.wait())
-        await asyncio.wait({up, self._reading}, timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
+        try:
+            await asyncio.wait({up, self._reading}, timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            up.cancel()
+            if not self._up.is_set():
+                await self._close()
         if not self._up.is_set():
-            await self._close()
             raise SimulatorError(f"the system '{self.name}' did not come up; its own lines above say why")
         return self
 
@@ -71,13 +75,13 @@ class SystemProcess:
         await self._close()
 
     async def start(self, request: CallRequest) -> SystemCall:
-        """Order a call; SimulatorError if the process is gone."""
+        """Order a call; if the process is gone, the call's futures say so."""
         process = self._process
         assert process is not None
         assert process.stdin is not None, "use SystemProcess as 'async with'"
         loop = asyncio.get_running_loop()
         call = self._calls[request.call] = SystemCall(loop.create_future(), loop.create_future())
-        if process.returncode is not None:
+        if self._dead:
             self._fail_all()
             return call
         process.stdin.write(request.model_dump_json().encode() + b"\n")
@@ -87,20 +91,25 @@ class SystemProcess:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        while line := await process.stdout.readline():
-            news = News.model_validate_json(line).line
-            match news:
-                case Up():
-                    self._up.set()
-                case Ready() if news.call in self._calls:
-                    _settle(self._calls[news.call].ready, news)
-                case Ended() if news.call in self._calls:
-                    call = self._calls.pop(news.call)
-                    _fail(call.ready, f"{self.name} never came into the room: {news.reason}")
-                    _settle(call.ended, news)
-                case _:
-                    pass
-        self._fail_all()
+        try:
+            while line := await process.stdout.readline():
+                self._take(News.model_validate_json(line).line)
+        finally:
+            self._dead = True
+            self._fail_all()
+
+    def _take(self, news: Up | Ready | Ended) -> None:
+        match news:
+            case Up():
+                self._up.set()
+            case Ready() if news.call in self._calls:
+                _settle(self._calls[news.call].ready, news)
+            case Ended() if news.call in self._calls:
+                call = self._calls.pop(news.call)
+                _fail(call.ready, f"{self.name} never came into the room: {news.reason}")
+                _settle(call.ended, news)
+            case _:
+                pass
 
     def _fail_all(self) -> None:
         while self._calls:

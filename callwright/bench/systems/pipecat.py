@@ -4,9 +4,12 @@ Nothing of Callwright's engine is in it but the agent's own words and functions:
 tools, the latter as `FunctionSchema`s with handlers. Two ways to set it up: the defaults, and with `--tuned`
 those documented options that shorten the wait:
 
-    audio_out_queue_size_ms=150     LiveKit's default queue of 1000 ms
-    TextAggregationMode.TOKEN       tokens go to the voice as they come, instead of sentence by sentence;
-    max_buffer_delay_ms=0           and Cartesia, which then buffers them 3 s by default, does not
+    audio_out_queue_size_ms=150     instead of LiveKit's 1000
+    TextAggregationMode.TOKEN       tokens go to the voice as they come, instead of sentence by sentence,
+    max_buffer_delay_ms=0           and Cartesia, which would then buffer them for up to 3 s, does not
+    endpointing=False               Deepgram does not end utterances by itself (after 10 ms by default): the
+                                    reply to Pipecat's Finalize then carries the words, so Pipecat knows them
+                                    to be final and does not wait for `ttfs_p99_latency` to run out
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ class Tuning:
     queue_ms: int | None = None
     aggregation: TextAggregationMode | None = None
     buffer_ms: int | None = None
+    endpointing: bool | None = None
 
     @property
     def settings(self) -> dict[str, JsonValue]:
@@ -71,12 +75,13 @@ class Tuning:
             "audio_out_queue_size_ms": self.queue_ms,
             "text_aggregation_mode": None if self.aggregation is None else self.aggregation.value,
             "max_buffer_delay_ms": self.buffer_ms,
+            "endpointing": self.endpointing,
         }
         return {name: value for name, value in found.items() if value is not None}
 
 
 DEFAULTS = Tuning()
-TUNED = Tuning(queue_ms=150, aggregation=TextAggregationMode.TOKEN, buffer_ms=0)
+TUNED = Tuning(queue_ms=150, aggregation=TextAggregationMode.TOKEN, buffer_ms=0, endpointing=False)
 
 
 class _Bot:
@@ -111,8 +116,11 @@ async def hold(tuning: Tuning, request: CallRequest, tell: Tell) -> Ended:
         params=LiveKitParams(audio_in_enabled=True, audio_out_enabled=True, **queue),
     )
     websocket = request.stand_ins.replace("http", "ws", 1)
+    heard: dict[str, Any] = {} if tuning.endpointing is None else {"endpointing": tuning.endpointing}
     stt = DeepgramSTTService(
-        api_key=request.key, base_url=websocket, settings=DeepgramSTTService.Settings(model=STT_MODEL)
+        api_key=request.key,
+        base_url=websocket,
+        settings=DeepgramSTTService.Settings(model=STT_MODEL, **heard),
     )
     client = AsyncAnthropic(api_key=request.key, base_url=request.stand_ins)
     llm = AnthropicLLMService(

@@ -1,0 +1,82 @@
+"""The run itself: when an answer is over, what a call's line says, and one real call in small."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from callwright.bench.latency import CallResult, Plan, Results, progress, run, settled
+from callwright.bench.metrics import HeardTurn
+from callwright.bench.report import summarise
+from callwright.bench.spread import Spread
+from callwright.simulators.account import Delay, Served
+
+SCRIPT = Path(__file__).parents[2] / "agents" / "frontdesk.py"
+RULES = SCRIPT.with_name("frontdesk.rules.yaml")
+
+
+def reply(at: float, stop_reason: str) -> Served:
+    return Served(stage="llm", what="reply", at=at, request_at=at - 1, detail={"stop_reason": stop_reason})
+
+
+def voice(at: float, what: str = "done") -> Served:
+    return Served(stage="tts", what=what, at=at)
+
+
+def test_an_answer_is_over_when_the_model_and_the_voice_are() -> None:
+    assert settled([reply(11, "end_turn"), voice(12)], 10)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [],
+        [reply(9, "end_turn"), voice(9.5)],  # of the turn before
+        [reply(11, "end_turn")],
+        [voice(10.9), reply(11, "end_turn")],  # it has not sent the last words yet
+        [reply(11, "tool_use"), voice(12)],
+        [reply(11, "tool_use"), voice(12), reply(13, "end_turn")],
+    ],
+)
+def test_a_pause_while_a_tool_runs_is_not_the_end_of_the_answer(log: list[Served]) -> None:
+    assert not settled(log, 10)
+
+
+def test_both_settings_differ_in_the_vendors_delays_alone() -> None:
+    plan = Plan(("callwright",), SCRIPT, RULES)
+    usual, none = plan.settings("default", 4), plan.settings("zero", 4)
+    assert usual.llm_first_token == Delay(637, 1615)
+    assert usual.tts_leading_silence_ms == (150, 250)
+    assert (none.speed, none.tts_leading_silence_ms) == (0, (0, 0))
+    assert none.model_copy(update={"speed": 1.0, "tts_leading_silence_ms": (150, 250)}) == usual
+
+
+def test_a_failed_call_says_so_in_its_line() -> None:
+    turn = HeardTurn("said", 1.0, 9.0, (), overlapped=False, mute=True)
+    result = CallResult("pipecat", "zero", 3, (turn,), (), 200, {}, 2, "the system ended the call: it broke")
+    line = progress(result, 90)
+    assert line == ("pipecat, delays zero, seed 3: gap – ms, added – ms; FAILED: the system ended the call: it broke")
+
+
+async def test_one_real_call_is_measured_from_end_to_end() -> None:
+    """LiveKit, stand-ins and the system in their own processes; about 20 s."""
+    plan = Plan(("callwright",), SCRIPT, RULES, calls=1, delays=("zero",), turns=2, echo_pairs=1)
+    results, lines = Results(), list[str]()
+    async with asyncio.timeout(90):
+        await run(plan, results, lines.append)
+    (call,) = results.calls
+    assert call.failure == ""
+    assert len(call.turns) == 2
+    (summary,) = summarise(plan, results)
+    assert summary.n == 2
+    assert summary.metrics["mute_turns"] == 0
+    assert summary.metrics["unmatched_turns"] == 0
+    added, ratio = summary.metrics["added_latency_ms"], summary.metrics["cache_read_ratio"]
+    assert isinstance(added, Spread)
+    assert -50 < added.p50 < 1000  # plausible on any machine; how good it is, is not a test's to say
+    assert isinstance(ratio, float)
+    assert ratio >= 0.85
+    assert 20 < results.transport_ms < 300
+    assert lines[-1].startswith("1/1  callwright, delays zero, seed 0: gap ")
