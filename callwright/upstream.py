@@ -18,7 +18,7 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADParams
+from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import Frame, InterruptionFrame, TranscriptionFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.livekit.transport import (
@@ -28,6 +28,8 @@ from pipecat.transports.livekit.transport import (
     LiveKitTransport,
     LiveKitTransportClient,
 )
+
+from callwright.loudness import Loudness
 
 SMART_TURN_RATE = 16_000
 """Hz; the rate Smart Turn v3 was trained at."""
@@ -301,22 +303,41 @@ def disconnect_reason(reason: Any) -> str:
         return "unknown"
 
 
-class QuietMeter(SileroVADAnalyzer):
-    """Silero VAD that also tells how many windows in a row were not speech, as soon as they are."""
+class SpeechMeter(SileroVADAnalyzer):
+    """Silero VAD that is exact about the end of speech and tells of a pause as soon as it begins.
+
+    Silero decides what is speech. Once it says that speech is stopping, the configured silence is
+    counted from the last audible 10 ms instead of from Silero's own, later, last window; where the
+    room is never quiet, Silero's count alone decides, as in the stock analyzer.
+    """
+
+    CONFIRMING_WINDOWS = 2  # Silero must have said "no speech" for 64 ms
 
     def __init__(self, params: VADParams) -> None:
         super().__init__(params=params)
-        self.quiet_windows = 0
+        self._loudness: Loudness | None = None
+        self.pause_ms = 0
+        """How long the speaker has been silent, by whichever sees it first; 0 while they speak."""
 
-    @property
-    def quiet_ms(self) -> float:
-        """Length of the present pause in milliseconds of audio."""
-        return self.quiet_windows * self.num_frames_required() * 1000 / self.sample_rate
-
-    def voice_confidence(self, buffer: bytes) -> float:
-        confidence = float(np.max(super().voice_confidence(buffer)))  # an array of one, despite its annotation
-        self.quiet_windows = 0 if confidence >= self.params.confidence else self.quiet_windows + 1
-        return confidence
+    def _run_analyzer(self, buffer: bytes) -> VADState:
+        if self._loudness is None:
+            self._loudness = Loudness(self.sample_rate)
+        before = self._vad_state
+        self._loudness.feed(np.frombuffer(buffer, np.int16))
+        state: VADState = super()._run_analyzer(buffer)
+        if state == VADState.STARTING and before == VADState.QUIET:
+            self._loudness.begin()
+        if (
+            state == VADState.STOPPING
+            and self._vad_stopping_count >= self.CONFIRMING_WINDOWS
+            and self._loudness.quiet_ms >= self.params.stop_secs * 1000
+        ):
+            self._vad_state = state = VADState.QUIET
+            self._vad_stopping_count = 0
+        window_ms = self.num_frames_required() * 1000 // self.sample_rate
+        stopping_ms = self._vad_stopping_count * window_ms if state == VADState.STOPPING else 0
+        self.pause_ms = max(stopping_ms, self._loudness.quiet_ms) if state != VADState.SPEAKING else 0
+        return state
 
 
 def is_settled(frame: TranscriptionFrame) -> bool:

@@ -31,7 +31,7 @@ class ClauseCutter:
     "9.30" and "1,200" are not cut.
     """
 
-    def __init__(self, *, first_words: int = 1, first_limit: int = 6, long_words: int = 16) -> None:
+    def __init__(self, *, first_words: int = 1, first_limit: int = 4, long_words: int = 16) -> None:
         self._first_words = first_words
         self._first_limit = first_limit
         self._long_words = long_words

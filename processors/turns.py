@@ -28,7 +28,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from callwright.clock import Clock
 from callwright.parts import Parts
-from callwright.upstream import SMART_TURN_RATE, QuietMeter, SmartTurn, is_settled
+from callwright.upstream import SMART_TURN_RATE, SpeechMeter, SmartTurn, is_settled
 from processors.completeness import Completeness, judge
 
 
@@ -115,7 +115,7 @@ class TurnStop(BaseUserTurnStopStrategy):
     """Feeds the policy from frames, and ends the turn when it says so."""
 
     def __init__(
-        self, policy: EndOfTurn, *, meter: QuietMeter, model: SmartTurn | None, early_ms: float, clock: Clock
+        self, policy: EndOfTurn, *, meter: SpeechMeter, model: SmartTurn | None, early_ms: float, clock: Clock
     ) -> None:
         super().__init__()
         self._policy = policy
@@ -181,9 +181,9 @@ class TurnStop(BaseUserTurnStopStrategy):
             del self._speech[:-keep]
         if not self._speaking:
             return
-        if self._asked and self._meter.quiet_ms == 0:
+        if self._asked and self._meter.pause_ms == 0:
             self._new_pause()  # the pause was a breath; ask again in the next one
-        elif not self._asked and self._model is not None and self._meter.quiet_ms >= self._early_ms:
+        elif not self._asked and self._model is not None and self._meter.pause_ms >= self._early_ms:
             self._ask()
 
     def _new_pause(self) -> None:
@@ -227,7 +227,7 @@ class TurnStop(BaseUserTurnStopStrategy):
 def listen(parts: Parts) -> LLMUserAggregator:
     """The processor that turns speech and transcripts into the caller's turns in the context."""
     turn = parts.config.turn
-    meter = QuietMeter(
+    meter = SpeechMeter(
         VADParams(
             confidence=turn.vad_confidence,
             start_secs=turn.vad_start_ms / 1000,

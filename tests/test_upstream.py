@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from livekit import rtc
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
-from pipecat.audio.vad.vad_analyzer import VADParams
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.transports.livekit.transport import LiveKitTransport, LiveKitTransportClient
 
-from callwright.upstream import QuietMeter, SmartTurn, disconnect_reason
+from callwright.upstream import SmartTurn, SpeechMeter, disconnect_reason
 
 CLIENT_METHODS = {
     "_async_on_participant_connected": ["participant"],
@@ -90,14 +90,23 @@ async def test_smart_turn_gives_a_probability_of_silence() -> None:
         model.close()
 
 
-async def test_the_meter_counts_the_present_pause() -> None:
-    meter = QuietMeter(VADParams())
+def test_the_vad_still_keeps_its_state_under_these_names() -> None:
+    source = inspect.getsource(VADAnalyzer)
+    for name in ("self._vad_state", "self._vad_stopping_count", "def _run_analyzer(self, buffer: bytes) -> VADState"):
+        assert name in source, name
+
+
+async def test_the_end_of_speech_is_counted_from_the_last_audible_sample() -> None:
+    meter = SpeechMeter(VADParams(stop_secs=0.2))
     meter.set_sample_rate(16_000)
     try:
-        await meter.analyze_audio(bytes(2 * 512 * 4))
-        assert meter.quiet_ms == 128
+        await meter.analyze_audio(bytes(512 * 2))
+        meter._vad_state = VADState.SPEAKING
+        states = [await meter.analyze_audio(bytes(320 * 2)) for _ in range(12)]
     finally:
         await meter.cleanup()
+    # 32 ms of silence were there before: the 200 ms are full with the ninth frame of 20 ms.
+    assert states.index(VADState.QUIET) == 8
 
 
 def test_reasons_of_a_disconnect_are_words() -> None:

@@ -55,14 +55,20 @@ def _flux(root: Root, key: str, settings: Settings) -> dict[str, object]:
 
 
 def _anthropic(root: Root, key: str, settings: Settings) -> dict[str, object]:
-    from anthropic import AsyncAnthropic, Timeout
+    from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient, Timeout
+    from httpx2 import Limits  # the HTTP library of the anthropic SDK
 
     wait = float(str(settings["timeout_s"]))
+    timeout = Timeout(wait, connect=min(wait, 3.0))
     client = AsyncAnthropic(
         api_key=key,
         base_url=root.http,
-        timeout=Timeout(wait, connect=min(wait, 3.0)),
+        timeout=timeout,
         max_retries=int(str(settings["max_retries"])),
+        # The SDK drops an idle connection after 5 s, less than a turn: each answer would begin with a TLS handshake.
+        http_client=DefaultAsyncHttpxClient(
+            base_url=root.http, timeout=timeout, limits=Limits(max_connections=10, keepalive_expiry=300)
+        ),
     )
     return {"api_key": key, "client": client}
 

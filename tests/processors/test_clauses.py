@@ -26,7 +26,7 @@ def test_the_first_piece_is_the_first_clause() -> None:
 
 def test_without_a_clause_mark_the_first_piece_ends_at_a_word() -> None:
     text = "I can see three free slots on Tuesday morning with Doctor Lee."
-    assert pieces(text) == ["I can see three free slots", " on Tuesday morning with Doctor Lee."]
+    assert pieces(text) == ["I can see three", " free slots on Tuesday morning with Doctor Lee."]
 
 
 def test_later_pieces_are_sentences_not_clauses() -> None:
