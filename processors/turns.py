@@ -37,12 +37,14 @@ class Waits:
     """How long each doubt is given, in ms from the moment VAD reported the end of speech.
 
     incomplete_ms  the model says the caller has not finished: wait for more this long
-    transcript_ms  text is there but the recogniser has not said that it is final
+    transcript_ms  there is text from before the pause, but the recogniser has not said that it is all
+    grace_ms       text came within the pause from a recogniser that never says so
     empty_ms       nothing at all was recognised
     """
 
     incomplete_ms: float = 1200
     transcript_ms: float = 400
+    grace_ms: float = 100
     empty_ms: float = 2000
 
 
@@ -65,6 +67,7 @@ class EndOfTurn:
         self._complete: bool | None = None
         self._verdict_at = 0.0
         self._text = ""
+        self._text_at = 0.0
         self._final_at: float | None = None
 
     def speech_started(self) -> None:
@@ -87,6 +90,7 @@ class EndOfTurn:
     def transcript(self, text: str, now: float, *, final: bool) -> None:
         """Recognised text; `final` when the recogniser has flushed all the audio of the pause."""
         self._text = text
+        self._text_at = now
         if final:
             self._final_at = now
 
@@ -104,6 +108,8 @@ class EndOfTurn:
             agreed = stopped + self._waits.incomplete_ms
         if self._final_at is not None:
             settled = self._final_at
+        elif self._text and self._text_at > stopped:
+            settled = self._text_at + self._waits.grace_ms
         elif self._text:
             settled = stopped + self._waits.transcript_ms
         else:

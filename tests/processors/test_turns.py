@@ -69,7 +69,15 @@ def test_a_recogniser_that_never_finalizes_does_not_hold_the_turn() -> None:
     turn = policy()
     turn.verdict(True, 950)
     turn.speech_stopped(1000)
-    turn.transcript(UNCLEAR, 1100, final=False)
+    turn.transcript(UNCLEAR, 1150, final=False)
+    assert turn.ends_at() == 1150 + WAITS.grace_ms
+
+
+def test_text_from_before_the_pause_is_given_time_to_be_completed() -> None:
+    turn = policy()
+    turn.transcript(UNCLEAR, 900, final=False)
+    turn.verdict(True, 950)
+    turn.speech_stopped(1000)
     assert turn.ends_at() == 1000 + WAITS.transcript_ms
 
 
