@@ -25,7 +25,6 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from callwright.room import Room
 
-
 _SEGMENT_ENDS = (LLMFullResponseEndFrame, LLMAssistantPushAggregationFrame, UserStartedSpeakingFrame)
 
 

@@ -28,7 +28,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from callwright.clock import Clock
 from callwright.parts import Parts
-from callwright.upstream import SMART_TURN_RATE, SpeechMeter, SmartTurn, is_settled
+from callwright.upstream import SMART_TURN_RATE, SmartTurn, SpeechMeter, is_settled
 from processors.completeness import Completeness, judge
 
 

@@ -22,6 +22,7 @@ from callwright.simulators.prompt_cache import PromptCache, positions
 AGENTS = Path(__file__).parents[2] / "agents"
 agent = load(AGENTS / "frontdesk.py")
 frontdesk: Any = sys.modules[agent.tools[0].function.__module__]
+clinic: Any = sys.modules["clinic"]
 FRIDAY = datetime(2026, 11, 20, 8, 0)
 
 
@@ -237,7 +238,7 @@ def test_there_is_always_something_free_on_any_day_of_the_year(tmp_path: Path) -
     ],
 )
 def test_a_start_is_said_as_people_say_it(start: datetime, spoken: str) -> None:
-    assert frontdesk.spoken_start(start, FRIDAY.date()) == spoken
+    assert clinic.spoken_start(start, FRIDAY.date()) == spoken
 
 
 @pytest.mark.parametrize(
@@ -252,11 +253,11 @@ def test_a_start_is_said_as_people_say_it(start: datetime, spoken: str) -> None:
     ],
 )
 def test_a_day_is_found_in_the_calendar(day: str, expected: date | None) -> None:
-    assert frontdesk.parse_day(day, FRIDAY.date()) == expected
+    assert clinic.parse_day(day, FRIDAY.date()) == expected
 
 
 def test_times_are_read_leniently() -> None:
-    assert [frontdesk.parse_time(text) for text in ("10:30", "9:00", "ten")] == [time(10, 30), time(9), None]
+    assert [clinic.parse_time(text) for text in ("10:30", "9:00", "ten")] == [time(10, 30), time(9), None]
 
 
 # ---------------------------------------------------------------------------- the tools
