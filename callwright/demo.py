@@ -134,6 +134,7 @@ async def run(
     room: str,
     file: Path | None,
     settings: Sequence[str],
+    command: str,
     once: bool,
     say: Say,
     watch: Callable[[Entry], None],
@@ -159,7 +160,7 @@ async def run(
             demo = await _ring(script, agent, config, room, caller_script, environment, watch)
             done(demo)
             if not once:
-                await _stay(agent, config, room, caller_script, environment, say, watch)
+                await _stay(agent, config, room, caller_script, environment, command, say, watch)
             return demo
 
 
@@ -207,6 +208,7 @@ async def _stay(
     room: str,
     caller_script: Path,
     environment: dict[str, str],
+    command: str,
     say: Say,
     watch: Callable[[Entry], None],
 ) -> None:
@@ -221,7 +223,7 @@ async def _stay(
     say(f"      {credentials.url}")
     say(f"      {made}")
     say("  · with the simulated caller, from another terminal:")
-    say(f"      {variables} callwright call --room {room} --script {caller_script}")
+    say(f"      {variables} {command} call --room {room} --script {caller_script}")
     say("  · with LiveKit's own command line: lk room join --url … --token … --publish-demo")
     say("Ctrl-C ends it.")
     while True:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 from callwright.records import events
 from callwright.records.fold import CallRecord
 from callwright.records.journal import Entry
+
+
+def command() -> str:
+    """How this user calls `callwright` from where they are."""
+    found = shutil.which("callwright")
+    beside = Path(sys.executable).with_name("callwright")
+    if found or not beside.exists():
+        return "callwright"
+    inside = Path.cwd() in beside.parents
+    return str(beside.relative_to(Path.cwd()) if inside else beside)
 
 
 def print_record(record: CallRecord) -> None:

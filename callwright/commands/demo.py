@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         import json
 
         from callwright import demo as demonstration
-        from callwright.commands._live import LiveView, print_record
+        from callwright.commands._live import LiveView, command, print_record
         from callwright.errors import CallwrightError
         from callwright.logs import set_up
 
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
             print_record(result.outcome.record)
             found = result.to_json()
             view.say(f"booked: {found['booked']}" if found.get("booked") else "nothing was booked")
-            view.say(f"see it again: callwright show {result.outcome.record.call_id}")
+            view.say(f"see it again: {command()} show {result.outcome.record.call_id}")
             if json_file:
                 json_file.write_text(json.dumps(found, indent=2) + "\n")
 
@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
                 room=room,
                 file=config,
                 settings=settings or [],
+                command=command(),
                 once=once,
                 say=view.say,
                 watch=view.entry,

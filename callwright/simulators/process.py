@@ -82,6 +82,7 @@ class VendorProcess:
             *lifeline.command(sys.executable, *self._arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the owner, who ends calls before their vendors
         )
         assert self._process.stdout is not None
         try:

@@ -34,12 +34,14 @@ def loud_windows(samples: Samples, rate: int) -> npt.NDArray[np.bool_]:
 
 def onset(samples: Samples, rate: int, start: int = 0, end: int | None = None) -> int | None:
     """The first sample of the first loud window at or after `start`, before `end`; None if silent."""
+    start = max(0, start)
     found = np.flatnonzero(loud_windows(samples[start:end], rate))
     return start + int(found[0]) * (rate * WINDOW_MS // 1000) if len(found) else None
 
 
 def last(samples: Samples, rate: int, start: int = 0, end: int | None = None) -> int | None:
     """One past the last sample of the last loud window within `start`–`end`; None if silent."""
+    start = max(0, start)
     found = np.flatnonzero(loud_windows(samples[start:end], rate))
     return start + (int(found[-1]) + 1) * (rate * WINDOW_MS // 1000) if len(found) else None
 
