@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import time
 import uuid
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soxr  # type: ignore[import-untyped]
 from loguru import logger
 from pipecat.frames.frames import ControlFrame, ErrorFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline as PipecatPipeline
@@ -28,19 +25,19 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.errors import ErrorCategory
 from pipecat.workers.runner import WorkerRunner
 
-from callwright import agent as agents
 from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config
 from callwright.errors import (
-    AgentError,
     CallwrightError,
     RoomError,
     VendorPassing,
     VendorPermanent,
 )
-from callwright.parts import Parts, Pipeline
+from callwright.lane import Lane
+from callwright.parts import Parts
+from callwright.pipeline import pipeline_function
 from callwright.records import events
 from callwright.records.database import Database
 from callwright.records.fold import CallRecord
@@ -51,9 +48,13 @@ from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.stage import STAGES, Stage
 from callwright.upstream import SMART_TURN_RATE, smart_turn
+from callwright.vendors.failure import next_step
 
 APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
 REPEAT = "I'm sorry, I did not get that. Could you say it again?"
+HEARD_LIMIT_S = 3.0
+"""How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
+
 CONNECTED = "[The caller is connected.]"
 """First user message of every call: the vendors want a user first, and what varies must not be ahead of the cache."""
 
@@ -110,7 +111,7 @@ class LiveCall:
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
         self._recording: Recording | None = None
-        self._recorded = _CallerLane(config.room.output_rate)
+        self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
 
     # -- what tools may do (tools.Call)
@@ -131,10 +132,13 @@ class LiveCall:
 
     def hang_up(self, ending: Ending, farewell: str | None = None) -> None:
         """End for that reason after the farewell; the first reason given is the one that is kept."""
-        if self._ending_politely or self._ended:
+        if self.ending:
             return
         self._ending_politely = True
-        self._spawn(self._finish(ending, farewell))
+        if self._caller_there.is_set():
+            self._spawn(self._finish(ending, farewell))
+        else:
+            self.drop(ending)  # to whom would it be said
 
     def drop(self, ending: Ending) -> None:
         """End at once."""
@@ -142,8 +146,9 @@ class LiveCall:
             self._ending.set_result(ending)
 
     @property
-    def _ended(self) -> bool:
-        return self._ending is not None and self._ending.done()
+    def ending(self) -> bool:
+        """Whether the call is over, or as good as: nothing more is asked of the model."""
+        return self._ending_politely or (self._ending is not None and self._ending.done())
 
     # -- the one way in and the one way out
 
@@ -161,19 +166,27 @@ class LiveCall:
                 if self._watch:
                     journal.subscribe(self._watch)
                 self._ending = asyncio.get_running_loop().create_future()
-                ending = await self._hold(journal)
+                try:
+                    ending = await self._hold(journal)
+                except asyncio.CancelledError:
+                    ending = Ending("cancelled", "the program that held the call ended it", ok=False)
                 journal.append(events.CallEnded(ending.reason, ending.detail, ending.ok))
             finally:
                 await journal.aclose()
             record = await asyncio.to_thread(write_call, database, self.id)
         finally:
             database.close()
+        if ending.reason == "cancelled":
+            raise asyncio.CancelledError(ending.detail)
         return Outcome(record, ending)
 
     async def _hold(self, journal: Journal) -> Ending:
         """Build, run and close the pipeline; what ended it."""
         parts = self._parts = self._build(journal)
         order = pipeline_function(self._agent, self._config)(parts)
+        if self._config.records.record_audio:
+            path = Path(self._config.records.recordings) / f"{self.id}.wav"
+            self._recording = Recording(path, self._config.room.output_rate)
         journal.append(self._started(parts))
         journal.append(events.RecordingClock(sample=parts.room.now()))
         worker = self._worker = PipelineWorker(
@@ -226,9 +239,6 @@ class LiveCall:
         voice = vendors.build("tts", config.tts, sample_rate=config.room.output_rate)
         context = LLMContext([{"role": "user", "content": CONNECTED}])
         scribe.watch(ears=ears, mind=mind, voice=voice)
-        if config.records.record_audio:
-            path = Path(config.records.recordings) / f"{self.id}.wav"
-            self._recording = Recording(path, config.room.output_rate)
         return Parts(
             agent=agent,
             config=config,
@@ -306,6 +316,7 @@ class LiveCall:
         assert self._worker
         assert self._parts
         if self._agent.greeting:
+            await self._parts.room.until_heard(HEARD_LIMIT_S)
             self._parts.scribe.expect("greeting")
             await self._worker.queue_frame(TTSSpeakFrame(self._agent.greeting, append_to_context=True))
         joined_ns = self._clock.monotonic_ns()
@@ -362,7 +373,7 @@ class LiveCall:
         permanent = not processors[stage].is_usable
         category = frame.category.value if isinstance(frame.category, ErrorCategory) else "unknown"
         row = vendors.find(stage, config.vendor)
-        message = _next_step(stage, config.vendor, category, row.key_env)
+        message = next_step(stage, config.vendor, category, row.key_env)
         parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
         logger.warning("call {}: {}", self.id, message)
         if permanent:
@@ -427,67 +438,9 @@ class LiveCall:
             self.drop(Ending("fault", str(error), ok=False, error=error))
 
 
-class _CallerLane:
-    """Brings the caller's 16 kHz audio to the recording's rate, keeping its place to the sample."""
-
-    def __init__(self, rate: int) -> None:
-        self._stream = soxr.ResampleStream(SMART_TURN_RATE, rate, 1, dtype="int16")
-        self._slack = rate // 66
-        self._end: int | None = None
-
-    def place(self, position: int, pcm: bytes) -> tuple[int, bytes]:
-        """Where the next resampled samples belong, and the samples."""
-        # The resampler holds back a few ms, so its own end lags; a difference beyond that is a correction.
-        start = position if self._end is None or abs(position - self._end) > self._slack else self._end
-        made = self._stream.resample_chunk(np.frombuffer(pcm, dtype=np.int16))
-        self._end = start + len(made)
-        return start, made.tobytes()
-
-
-def pipeline_function(agent: Agent, config: Config) -> Pipeline:
-    """The function that orders the call's processors: the agent's, else the configured one.
-
-    A name is "cascade" (a function of that name in a module of that name under `pipelines`),
-    "module:function" or "path/to/file.py:function". AgentError says what could not be found.
-    """
-    chosen = agent.pipeline or config.pipeline
-    if callable(chosen):
-        return chosen
-    place, _, name = str(chosen).partition(":")
-    if place.endswith(".py"):
-        module = agents.load_module(Path(place))
-    else:
-        path = place if name else f"pipelines.{place}"
-        try:
-            module = importlib.import_module(path)
-        except ImportError as error:
-            raise AgentError(
-                f"no pipeline '{chosen}': {error}; write 'cascade', 'module:function' or 'file.py:function'"
-            ) from None
-    found = getattr(module, name or place, None)
-    if not callable(found):
-        raise AgentError(f"pipeline '{chosen}': {place} has no function '{name or place}'")
-    return found  # type: ignore[no-any-return]
-
-
 def new_call_id() -> str:
     """Sorts by time and is short enough to type: seconds since 1970 in hex, and 24 random bits."""
     return f"{int(time.time()):x}-{uuid.uuid4().hex[:6]}"
-
-
-def _next_step(stage: str, vendor: str, category: str, key: str) -> str:
-    """The failure in one line, without the vendor's own words: those may quote the caller's."""
-    what = {
-        "authentication": f"refused the key; check {key}",
-        "authorization": f"says that the key may not do this; check the plan behind {key}",
-        "quota": f"says that the account behind {key} has no credit left",
-        "rate_limit": "limits the rate of requests; try again, or raise the plan's limit",
-        "invalid_request": "refused the request; run 'callwright doctor' with the same configuration",
-        "server": "has a failure of its own; try again, or configure another vendor",
-        "connectivity": "cannot be reached; check the network and the stage's base_url",
-        "timeout": "did not answer in time; try again, or configure another vendor",
-    }.get(category, f"failed ({category}); run 'callwright doctor' with the same configuration")
-    return f"{stage}: {vendor} {what}"
 
 
 async def _bounded(what: str, work: Any, seconds: float) -> None:

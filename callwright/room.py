@@ -7,6 +7,7 @@ clients see of the agent (state and captions), and where every sample stands on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import uuid
 from collections.abc import Coroutine
@@ -155,6 +156,16 @@ class Room:
     def sounds_for_s(self) -> float:
         """Seconds of submitted agent audio that are still to be played."""
         return max(0, self.playout.end - self.now()) / self.rate
+
+    async def until_heard(self, limit_s: float) -> None:
+        """Wait until somebody's client has subscribed to the agent's voice: what is said before is lost."""
+        room = self._transport.rtc_room
+        if room is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                for publication in room.local_participant.track_publications.values():
+                    await publication.wait_for_subscription()
 
     def clear(self) -> None:
         """Silence the agent at once."""

@@ -7,7 +7,7 @@ each fact at the instant it happens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from loguru import logger
@@ -42,30 +42,45 @@ from callwright.errors import RecordsError
 from callwright.records import events
 from callwright.records.journal import Journal
 from callwright.room import Room
+from callwright.stage import Stage
+from callwright.vendors import find
 
 _M = TypeVar("_M", bound=MetricsData)
 
 
 @dataclass
 class _Stage:
-    """The requests of one stage: how many there were, and how far the open one is."""
+    """The requests of one stage: how many there were, and how far the open one is.
+
+    `gross`: this vendor's count of prompt tokens includes those read from its cache.
+    """
 
     name: str
     vendor: str
     model: str
     request: int = 0
     open: bool = False
-    answered: bool = field(default=False)
+    answered: bool = False
+    turn: int = 0
+    gross: bool = False
 
 
 class Scribe:
     """Writes one call's facts as its processors show them."""
 
-    def __init__(self, journal: Journal, room: Room, stages: Mapping[str, StageConfig], clock: Clock) -> None:
+    def __init__(self, journal: Journal, room: Room, stages: Mapping[Stage, StageConfig], clock: Clock) -> None:
         self.turn = 0
         self._journal = journal
         self._room = room
-        self._stages = {name: _Stage(name, config.vendor, config.model) for name, config in stages.items()}
+        self._stages = {
+            name: _Stage(
+                name,
+                config.vendor,
+                config.model,
+                gross="gross_prompt_tokens" in find(name, config.vendor).abilities,
+            )
+            for name, config in stages.items()
+        }
         self._speech_ended = -1
         self._answering = 0
         self._role = "greeting"
@@ -129,7 +144,7 @@ class Scribe:
             self._sound_ns = self._clock.monotonic_ns()
             self._speech_ended = self._ago(frame.stop_secs)
             self.note(events.SpeechEnded(self._speech_ended))
-            self._start("stt")
+            self._start("stt", self.turn + 1)  # the turn that is now being spoken
         elif isinstance(frame, LLMContextUserTurnFrame):
             self.turn += 1
             self.note(events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended))
@@ -147,11 +162,12 @@ class Scribe:
         elif isinstance(frame, MetricsFrame):
             for used in _of(LLMUsageMetricsData, frame):
                 tokens = used.value
+                cached = tokens.cache_read_input_tokens or 0
                 self._usage(
                     "llm",
                     {
-                        "input_tokens": tokens.prompt_tokens,
-                        "cache_read_tokens": tokens.cache_read_input_tokens or 0,
+                        "input_tokens": tokens.prompt_tokens - (cached if self._stages["llm"].gross else 0),
+                        "cache_read_tokens": cached,
                         "cache_write_5m_tokens": tokens.cache_creation_input_tokens or 0,
                         "output_tokens": tokens.completion_tokens,
                         "requests": 1,
@@ -211,28 +227,25 @@ class Scribe:
     def _ago(self, seconds: float) -> int:
         return max(0, self._room.now() - round(seconds * self._room.rate))
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, turn: int | None = None) -> None:
         stage = self._stages[name]
-        if stage.open:
-            self._end(name)
+        self._end(name)
         stage.request += 1
         stage.open, stage.answered = True, False
-        turn = self.turn + 1 if name == "stt" else self.turn  # recognition is of the turn now being spoken
-        self.note(events.StageStarted(turn, name, stage.vendor, stage.model, stage.request))
+        stage.turn = self.turn if turn is None else turn
+        self.note(events.StageStarted(stage.turn, name, stage.vendor, stage.model, stage.request))
 
     def _first_byte(self, name: str) -> None:
         stage = self._stages[name]
         if stage.open and not stage.answered:
             stage.answered = True
-            turn = self.turn + 1 if name == "stt" else self.turn
-            self.note(events.StageFirstByte(turn, name, stage.request))
+            self.note(events.StageFirstByte(stage.turn, name, stage.request))
 
     def _end(self, name: str, error: str | None = None) -> None:
         stage = self._stages[name]
         if stage.open:
             stage.open = False
-            turn = self.turn + 1 if name == "stt" else self.turn
-            self.note(events.StageEnded(turn, name, stage.request, error))
+            self.note(events.StageEnded(stage.turn, name, stage.request, error))
 
     def _usage(self, name: str, quantities: dict[str, float]) -> None:
         stage = self._stages[name]

@@ -39,6 +39,11 @@ class Call(Protocol):
         """The identity of the linked caller in the room."""
         ...
 
+    @property
+    def ending(self) -> bool:
+        """Whether the call is ending already, because `end` was called or for any other reason."""
+        ...
+
     async def say(self, text: str) -> None:
         """Speak `text` to the caller as the agent, now, without asking the model."""
         ...

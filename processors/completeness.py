@@ -19,106 +19,24 @@ class Completeness(Enum):
     UNKNOWN = "unknown"
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words after which an English speaker goes on, whatever stop a recogniser puts behind them: closed
 # classes of the language (articles, possessives, conjunctions, titles, hesitations), not tuned to a test.
-_GO_ON = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "my",
-        "your",
-        "his",
-        "her",
-        "its",
-        "our",
-        "their",
-        "and",
-        "or",
-        "but",
-        "because",
-        "if",
-        "when",
-        "while",
-        "which",
-        "whose",
-        "than",
-        "as",
-        "of",
-        "to",
-        "for",
-        "from",
-        "with",
-        "at",
-        "into",
-        "between",
-        "until",
-        "i",
-        "i'm",
-        "i'd",
-        "i'll",
-        "we're",
-        "we'd",
-        "they're",
-        "um",
-        "uh",
-        "er",
-        "erm",
-        "very",
-        "every",
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-    ]
+_GO_ON = _words(
+    """
+    a an the my your his her its our their and or but because if when while which whose than as of to for from
+    with at into between until i i'm i'd i'll we're we'd they're um uh er erm very every mr mrs ms dr
+    """
 )
 # Words that often go on and sometimes end a sentence ("yes, I can", "I think so"): nothing is known.
-_EITHER = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "am",
-        "be",
-        "been",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "could",
-        "should",
-        "can",
-        "may",
-        "might",
-        "must",
-        "not",
-        "so",
-        "that",
-        "who",
-        "this",
-        "these",
-        "those",
-        "some",
-        "any",
-        "each",
-        "another",
-        "like",
-        "maybe",
-        "really",
-        "just",
-        "also",
-        "about",
-        "by",
-        "in",
-        "on",
-        "doctor",
-        "he's",
-        "she's",
-        "it's",
-        "hmm",
-    ]
+_EITHER = _words(
+    """
+    is are was were am be been has have had will would could should can may might must not so that who this these
+    those some any each another like maybe really just also about by in on doctor he's she's it's hmm
+    """
 )
 
 

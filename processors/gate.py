@@ -11,6 +11,7 @@ from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
 from callwright.parts import Parts
@@ -69,7 +70,10 @@ class Gate:
         task = asyncio.ensure_future(self.run(params.tool_call_id, params.function_name, dict(params.arguments)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        await params.result_callback(await asyncio.shield(task))
+        answer = await asyncio.shield(task)
+        # A tool that ended the call has said the farewell: the model must not say another.
+        properties = FunctionCallResultProperties(run_llm=False) if self._parts.call.ending else None
+        await params.result_callback(answer, properties=properties)
 
     async def aclose(self) -> None:
         """Let running tools finish for a moment, then cancel them."""

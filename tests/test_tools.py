@@ -36,6 +36,7 @@ async def book(patient: int, day: datetime.date, kind: Literal["new", "check-up"
 class NoCall:
     id = "c1"
     caller = "caller"
+    ending = False
 
     def __init__(self) -> None:
         self.farewell: str | None = None

@@ -57,6 +57,8 @@ class Plan:
     concurrency: int = 1
     seed: int = 0
     turns: int = 6
+    noise_dbfs: float | None = None
+    """Level of the noise behind the caller; below -45, or the end of speech could not be measured."""
     echo_pairs: int = 3
     """Pairs that measure the transport, before the calls and again after them (2.5 s each)."""
 
@@ -182,6 +184,7 @@ class _Ground:
             voice=self.voice,
             voice_name=spoken.voice,
             seed=seed,
+            noise_dbfs=self.plan.noise_dbfs,
             announce=announce,
         )
         request = CallRequest(

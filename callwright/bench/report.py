@@ -111,6 +111,7 @@ def _summary(plan: Plan, system: str, calls: Sequence[CallResult], results: Resu
         "delays": delays,
         "concurrency": plan.concurrency,
         "seed": plan.seed,
+        "noise_dbfs": plan.noise_dbfs,
         "agent": plan.agent.stem,
         "turn_wait_ms": max(call.wait_ms for call in calls),
         "vendors": account,

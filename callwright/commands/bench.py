@@ -35,6 +35,9 @@ def register(app: typer.Typer) -> None:
         concurrency: Annotated[int, typer.Option(min=1, help="Calls at once in one process.")] = 1,
         seed: Annotated[int, typer.Option(help="Of the callers' words and the vendors' delays.")] = 0,
         turns: Annotated[int, typer.Option(min=1, max=6, help="The caller's turns in a call.")] = 6,
+        noise_dbfs: Annotated[
+            float | None, typer.Option(min=-90, max=-48, help="Noise behind the caller, e.g. -55. [default: none]")
+        ] = None,
     ) -> None:
         """Conversation time: how long the caller waits for an answer, and what of it is the framework's.
 
@@ -77,6 +80,7 @@ def register(app: typer.Typer) -> None:
             concurrency=concurrency,
             seed=seed,
             turns=turns,
+            noise_dbfs=noise_dbfs,
         )
         results = Results()
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from callwright.commands._settings import File, Overrides
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
@@ -19,14 +21,8 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")
         ] = None,
         room: Annotated[str, typer.Option(help="The room's name.")] = "demo",
-        config: Annotated[
-            Path | None,
-            typer.Option("--config", "-c", help="Configuration file. [default: ./callwright.yaml]"),
-        ] = None,
-        settings: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. tts.voice=slt."),
-        ] = None,
+        config: File = None,
+        settings: Overrides = None,
         verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the engine does.")] = False,
     ) -> None:
         """Hold a spoken call: a simulated caller books an appointment with the front desk.

@@ -7,20 +7,16 @@ from typing import Annotated
 
 import typer
 
+from callwright.commands._settings import File, Overrides
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def run(
         script: Annotated[Path, typer.Argument(metavar="AGENT.py", help="The agent's script.")],
         room: Annotated[str, typer.Option(help="The LiveKit room to join.")],
-        config: Annotated[
-            Path | None,
-            typer.Option("--config", "-c", help="Configuration file. [default: ./callwright.yaml]"),
-        ] = None,
-        settings: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. tts.voice=slt."),
-        ] = None,
+        config: File = None,
+        settings: Overrides = None,
         stand_ins: Annotated[
             bool, typer.Option("--stand-ins", help="Let local stand-ins serve the stages that have no key.")
         ] = False,

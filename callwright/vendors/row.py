@@ -11,7 +11,10 @@ from pydantic import JsonValue
 from callwright.stage import Stage
 from callwright.vendors.endpoint import Root, parse_root
 
-Ability = Literal["word_timestamps", "end_of_turn", "streaming", "parallel_tools", "prompt_cache"]
+Ability = Literal[
+    "word_timestamps", "end_of_turn", "streaming", "parallel_tools", "prompt_cache", "gross_prompt_tokens"
+]
+"""What a vendor can do; `gross_prompt_tokens`: its count of prompt tokens includes those read from its cache."""
 Settings = Mapping[str, JsonValue]
 
 CUSTOM_MODEL = "custom:"

@@ -277,7 +277,7 @@ ROWS: tuple[Vendor, ...] = (
             "service_tier": Setting(Literal["auto", "default", "flex", "priority"], None, "Tier.", "constructor"),
             **_HTTP,
         },
-        abilities=frozenset({"streaming", "prompt_cache", "parallel_tools"}),
+        abilities=frozenset({"streaming", "prompt_cache", "parallel_tools", "gross_prompt_tokens"}),
     ),
     Vendor(
         name="cartesia",
@@ -293,7 +293,7 @@ ROWS: tuple[Vendor, ...] = (
         default_model="sonic-3.6",
         models=("sonic-3.6", "sonic-3.5", "sonic-3", "sonic-latest"),
         settings={
-            # "Katie", from Cartesia's public library, its documents' choice for voice agents.
+            # "Katie" of Cartesia's public library.
             "voice": Setting(str, "f786b574-daa5-4673-aa0c-cbe3e8534c02", "Id of the voice."),
             "language": _LANGUAGE,
             "speed": Setting(Annotated[float, Ge(0.6), Le(1.5)], None, "Pace; 1 is the voice's own.", "row"),
@@ -327,7 +327,7 @@ ROWS: tuple[Vendor, ...] = (
         default_model="eleven_flash_v2_5",
         models=("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_flash_v2"),
         settings={
-            # "Sarah", one of the premade voices every account has.
+            # "Sarah", one of ElevenLabs' premade voices.
             "voice": Setting(str, "EXAVITQu4vr4xnSDxMaL", "Id of the voice."),
             "language": Setting(str, None, "Language as a BCP 47 tag; the model guesses without."),
             "stability": Setting(Share, None, "Evenness of tone."),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from livekit import api
 from livekit.rtc._ffi_client import FfiClient
 
 from callwright import Agent
@@ -88,14 +89,16 @@ class Line:
         self.call = LiveCall(agent, self.config(*overrides), self.room, watch=self.entries.append)
         return await self.call.run()
 
-    async def hold(self, agent: Agent, steps: Sequence[str], *overrides: str) -> tuple[Outcome, CallerReport, Caller]:
+    async def hold(
+        self, agent: Agent, steps: Sequence[str], *overrides: str, noise_dbfs: float | None = None
+    ) -> tuple[Outcome, CallerReport, Caller]:
         """A whole call: the agent answers, the caller does the steps (lines of a caller script)."""
         script = parse("steps:\n" + "\n".join(f"  - {step}" for step in steps))
         async with Control(self.url) as control, Announcer(self.url, self.key) as announce:
             await control.configure(self.key, self.settings)
             agent_side = asyncio.create_task(self.answer(agent, *overrides))
             try:
-                async with self.caller(announce=announce) as caller:
+                async with self.caller(announce=announce, noise_dbfs=noise_dbfs) as caller:
                     report = await run_script(script, caller)
                 async with asyncio.timeout(20):
                     return await agent_side, report, caller
@@ -105,8 +108,16 @@ class Line:
 
 
 @pytest.fixture
-def line(livekit: LiveKitServer, stand_ins: VendorProcess, tmp_path: Path) -> Line:
-    return Line(livekit, stand_ins.url, tmp_path)
+async def line(livekit: LiveKitServer, stand_ins: VendorProcess, tmp_path: Path) -> AsyncIterator[Line]:
+    """A call's set-up; fails the test that leaves anybody in its room."""
+    made = Line(livekit, stand_ins.url, tmp_path)
+    yield made
+    async with api.LiveKitAPI(livekit.url, livekit.api_key, livekit.api_secret) as server:
+        rooms = await server.room.list_rooms(api.ListRoomsRequest())
+        for room in rooms.rooms:
+            if room.name.startswith(made.room):
+                present = await server.room.list_participants(api.ListParticipantsRequest(room=room.name))
+                assert [one.identity for one in present.participants] == [], room.name
 
 
 @pytest.fixture(autouse=True)

@@ -106,13 +106,20 @@ async def test_a_second_participant_is_not_heard(line: Line) -> None:
     assert outcome.ending.reason == "caller_left"
 
 
-async def test_nothing_of_a_call_remains_in_the_room(line: Line) -> None:
-    from livekit import api
+async def test_flux_hears_and_ends_turns_too(line: Line) -> None:
+    outcome, report, _ = await line.hold(ECHO, TALK, "stt.vendor=deepgram-flux")
+    assert report.mute_turns == 0
+    assert [turn.caller_text for turn in outcome.record.turns if turn.number] == ["Good morning, this is Mary."]
+    said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
+    assert said[-1] == "I heard you say: Good morning, this is Mary."
 
-    await line.hold(ECHO, TALK)
-    async with api.LiveKitAPI(line.livekit.url, line.livekit.api_key, line.livekit.api_secret) as server:
-        found = await server.room.list_participants(api.ListParticipantsRequest(room=line.room))
-    assert [participant.identity for participant in found.participants] == []
+
+async def test_turns_are_taken_in_a_noisy_room(line: Line) -> None:
+    """Noise above the floor: the end of speech is then what the voice activity model says."""
+    script = ["wait: {quiet_ms: 600}", "say: Good morning, this is Mary.", "wait: {quiet_ms: 600}", "hang_up"]
+    outcome, report, _ = await line.hold(ECHO, script, noise_dbfs=-42)
+    assert report.mute_turns == 0
+    assert [turn.caller_text for turn in outcome.record.turns if turn.number] == ["Good morning, this is Mary."]
 
 
 def test_words_never_reach_the_log(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from callwright import Agent
 from callwright.call import LiveCall
 from callwright.errors import RoomError, VendorPermanent
+from callwright.records.calls import load
+from callwright.records.database import Database
 from callwright.records.events import VendorFailed
 from callwright.simulators.livekit import LiveKitServer
 from callwright.stage import Stage
@@ -96,3 +98,17 @@ async def test_no_token_reaches_the_records(line: Line) -> None:
     call = LiveCall(ECHO, config, line.room, watch=line.entries.append)
     await call.run()
     assert "eyJ" not in " ".join(repr(entry.event) for entry in line.entries)
+
+
+async def test_a_call_whose_program_is_stopped_has_complete_records(line: Line) -> None:
+    agent_side = asyncio.create_task(line.answer(ECHO))
+    async with line.caller() as caller:
+        await caller.agent_quiet(600, 10)
+        agent_side.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await agent_side
+    assert line.call is not None
+    with Database.open(f"sqlite:///{line.folder / 'calls.db'}") as database:
+        record = load(database, line.call.id)
+    assert record.reason == "cancelled"
+    assert record.ended is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,46 +10,35 @@ from pathlib import Path
 import pytest
 
 from callwright import Agent
-from callwright.call import pipeline_function
+from callwright.agent import load
 from callwright.errors import AgentError
+from callwright.pipeline import pipeline_function
 from callwright.records.events import AgentText
 
 from .conftest import Line
 
-SHOUT = '''
-from pipecat.frames.frames import AggregatedTextFrame, Frame
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-
-from callwright import Agent
-from pipelines.cascade import cascade
+README = Path(__file__).parents[2] / "README.md"
 
 
-class Polite(FrameProcessor):
-    """Replaces a word on its way from the model to the voice."""
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if isinstance(frame, AggregatedTextFrame):
-            frame.text = frame.raw_text = frame.text.replace("Mary", "Madam")
-        await self.push_frame(frame, direction)
+def from_readme(containing: str) -> str:
+    """The Python example of the README with this text in it: what the README shows is what is tested."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (found,) = [block for block in blocks if containing in block]
+    return str(found)
 
 
-def polite(parts):
-    order = cascade(parts)
-    order.insert(order.index(parts.voice), Polite())
-    return order
-
-
-agent = Agent(name="polite", prompt="Repeat what you hear.", greeting="Hello?", pipeline=polite)
-'''
+def test_the_readmes_agent_loads_and_offers_its_tools(tmp_path: Path) -> None:
+    path = tmp_path / "my_agent.py"
+    path.write_text(from_readme("opening_hours"))
+    agent = load(path)
+    assert [tool.name for tool in agent.tools] == ["opening_hours", "hang_up"]
+    assert list(agent.tools[1].schema["properties"]) == []  # type: ignore[arg-type]
 
 
 async def test_a_processor_of_the_users_own_takes_part_in_the_call(line: Line) -> None:
-    from callwright.agent import load
-
     path = line.folder / "polite.py"
-    path.write_text(SHOUT)
-    steps = ["wait: {quiet_ms: 600}", "say: Good morning, this is Mary.", "wait: {quiet_ms: 600}", "hang_up"]
+    path.write_text(from_readme("class Polite"))
+    steps = ["silence: 1.0", "say: Good morning, this is Mary.", "wait: {quiet_ms: 600}", "hang_up"]
     await line.hold(load(path), steps)
     said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
     assert said[-1] == "I heard you say: Good morning, this is Madam."
@@ -56,7 +46,7 @@ async def test_a_processor_of_the_users_own_takes_part_in_the_call(line: Line) -
 
 def test_a_pipeline_is_named_in_the_configuration_too(line: Line) -> None:
     path = line.folder / "polite_by_name.py"
-    path.write_text(SHOUT)
+    path.write_text(from_readme("class Polite"))
     agent = Agent(name="a", prompt="p")
     found = pipeline_function(agent, line.config(f"pipeline={path}:polite"))
     assert found.__name__ == "polite"
