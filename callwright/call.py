@@ -29,12 +29,7 @@ from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config
-from callwright.errors import (
-    CallwrightError,
-    RoomError,
-    VendorPassing,
-    VendorPermanent,
-)
+from callwright.errors import CallwrightError, ConfigError, RoomError, VendorPassing, VendorPermanent
 from callwright.lane import Lane
 from callwright.parts import Parts
 from callwright.pipeline import pipeline_function
@@ -110,6 +105,7 @@ class LiveCall:
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
+        self._order: list[FrameProcessor] = []
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
@@ -183,7 +179,7 @@ class LiveCall:
     async def _hold(self, journal: Journal) -> Ending:
         """Build, run and close the pipeline; what ended it."""
         parts = self._parts = self._build(journal)
-        order = pipeline_function(self._agent, self._config)(parts)
+        order = self._order = pipeline_function(self._agent, self._config)(parts)
         if self._config.records.record_audio:
             path = Path(self._config.records.recordings) / f"{self.id}.wav"
             self._recording = Recording(path, self._config.room.output_rate)
@@ -295,8 +291,11 @@ class LiveCall:
     # -- the course of a call
 
     async def _pipeline_started(self, *_: object) -> None:
-        if self._parts:
-            self._parts.room.show_state("listening")
+        assert self._parts
+        if error := _wrong_rate(self._parts, self._order):
+            self.drop(Ending("sample_rate", str(error), ok=False, error=error))
+            return
+        self._parts.room.show_state("listening")
         self._spawn(self._course())
         self._spawn(self._watch_records())
 
@@ -436,6 +435,22 @@ class LiveCall:
             logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
             error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
             self.drop(Ending("fault", str(error), ok=False, error=error))
+
+
+def _wrong_rate(parts: Parts, order: list[FrameProcessor]) -> ConfigError | None:
+    """The first boundary whose two sides differ in sample rate: noise at best, found before a word is said."""
+    heard, spoken = SMART_TURN_RATE, parts.config.room.output_rate
+    ends = (
+        ("from the room", parts.room.input, heard),
+        ("to the ears", parts.ears, heard),
+        ("from the voice", parts.voice, spoken),
+        ("to the room", parts.room.output, spoken),
+    )
+    for where, processor, wanted in ends:
+        found = getattr(processor, "sample_rate", None)
+        if processor in order and found != wanted:
+            return ConfigError(f"the audio {where} has {found} Hz where {wanted} Hz is expected; see room.output_rate")
+    return None
 
 
 def new_call_id() -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -21,7 +22,7 @@ from callwright import agent as agents
 from callwright.agent import Agent
 from callwright.call import LiveCall, Outcome
 from callwright.config import Config
-from callwright.errors import AgentError, CallwrightError, SetupError
+from callwright.errors import AgentError
 from callwright.records.fold import CallRecord
 from callwright.records.journal import Entry
 from callwright.room import Credentials, token
@@ -35,7 +36,6 @@ from callwright.running import (
 )
 from callwright.simulators.caller import Caller
 from callwright.simulators.caller_report import CallerReport
-from callwright.simulators.errors import SimulatorError
 from callwright.simulators.livekit import LiveKitServer
 from callwright.simulators.play import run_script
 from callwright.simulators.script import load as load_script
@@ -120,12 +120,9 @@ async def livekit(say: Say) -> AsyncIterator[dict[str, str]]:
         say(f"LiveKit: the server at {named['LIVEKIT_URL']}")
         yield named
         return
-    try:
-        async with LiveKitServer(progress=say) as server:
-            say(f"LiveKit: a server of our own at {server.url}")
-            yield server.environment()
-    except SimulatorError as error:
-        raise SetupError(str(error)) from error
+    async with LiveKitServer(progress=say) as server:
+        say(f"LiveKit: a server of our own at {server.url}")
+        yield server.environment()
 
 
 async def run(
@@ -174,32 +171,39 @@ async def _ring(
     watch: Callable[[Entry], None],
 ) -> Demo:
     """One call: the agent in the room, the simulated caller at the other end."""
-    lines = load_script(caller_script)
-    voice = Voice()
     credentials = Credentials(*(environment[name] for name in ROOM_VARIABLES))
     call = LiveCall(agent, config, room, watch=watch)
     with ended_by_signals(call, agent.farewell):
         agent_side = asyncio.create_task(call.run())
+        caller_side = asyncio.create_task(_call_in(caller_script, credentials, room))
+        sides: set[asyncio.Task[Any]] = {agent_side, caller_side}
         try:
-            async with Caller(
-                credentials.url,
-                token(credentials, room, "caller", ttl_s=600),
-                voice=voice,
-                voice_name=lines.voice,
-                speed=lines.speed,
-                noise_dbfs=lines.noise_dbfs,
-                seed=lines.seed,
-            ) as caller:
-                report = await run_script(lines, caller)
-        except SimulatorError as error:
-            raise CallwrightError(str(error)) from error
+            await asyncio.wait(sides, return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            await asyncio.wait({agent_side}, timeout=20)
-            agent_side.cancel()
-    outcome = await agent_side
+            for side in sides:
+                side.cancel()  # where one failed, the other would wait for it in vain
+            await asyncio.wait(sides)
+    if not agent_side.cancelled():
+        agent_side.result()  # its failure says more than the caller's
+    report, outcome = caller_side.result(), agent_side.result()
     module = agents.load_module(script)
     shown = module.demo_result() if hasattr(module, "demo_result") else {}
     return Demo(config, outcome, report, shown)
+
+
+async def _call_in(script: Path, credentials: Credentials, room: str) -> CallerReport:
+    """The simulated caller's side of the call."""
+    lines = load_script(script)
+    async with Caller(
+        credentials.url,
+        token(credentials, room, "caller", ttl_s=600),
+        voice=Voice(),
+        voice_name=lines.voice,
+        speed=lines.speed,
+        noise_dbfs=lines.noise_dbfs,
+        seed=lines.seed,
+    ) as caller:
+        return await run_script(lines, caller)
 
 
 async def _stay(

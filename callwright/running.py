@@ -14,10 +14,9 @@ from callwright.agent import Agent, load
 from callwright.call import Ending, LiveCall, Outcome
 from callwright.config import Config, with_stand_ins
 from callwright.config import load as load_config
-from callwright.errors import ConfigError, SetupError
+from callwright.errors import ConfigError
 from callwright.records.journal import Entry
 from callwright.simulators.account import AccountSettings
-from callwright.simulators.errors import SimulatorError
 from callwright.simulators.process import VendorProcess
 from callwright.stage import Stage
 
@@ -60,11 +59,8 @@ async def standing_in(
     if not stages:
         yield config, ""
         return
-    try:
-        async with VendorProcess(rules=rules, default=default) as vendors:
-            yield with_stand_ins(config, stages, vendors.url, f"local-{secrets.token_hex(8)}"), vendors.url
-    except SimulatorError as error:
-        raise SetupError(str(error)) from error
+    async with VendorProcess(rules=rules, default=default) as vendors:
+        yield with_stand_ins(config, stages, vendors.url, f"local-{secrets.token_hex(8)}"), vendors.url
 
 
 @contextlib.contextmanager

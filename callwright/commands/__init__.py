@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import typer
 
     from callwright import __version__
-    from callwright.errors import CallwrightError
+    from callwright.errors import CallwrightError, SetupError
+    from callwright.simulators.errors import SimulatorError
 
     app = typer.Typer(
         name="callwright",
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except CallwrightError as error:
         _fail(str(error), error.exit_code)
+    except SimulatorError as error:
+        _fail(str(error), SetupError.exit_code)
     except typer.TyperException as error:
         _fail(f"{error.format_message()} (see --help)", 2)
     except (typer.Abort, KeyboardInterrupt):

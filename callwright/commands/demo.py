@@ -34,10 +34,12 @@ def register(app: typer.Typer) -> None:
 
         from callwright import demo as demonstration
         from callwright.commands._live import LiveView, command, print_record
-        from callwright.errors import CallwrightError
+        from callwright.errors import CallwrightError, ConfigError
         from callwright.logs import set_up
 
         set_up(verbose=verbose)
+        if json_file and not json_file.resolve().parent.is_dir():
+            raise ConfigError(f"--json {json_file}: there is no such folder")
         view = LiveView()
 
         def done(result: demonstration.Demo) -> None:

@@ -22,6 +22,7 @@ from callwright.simulators.account import AccountSettings
 from callwright.simulators.announce import Announcer
 from callwright.simulators.caller import Caller
 from callwright.simulators.caller_report import CallerReport
+from callwright.simulators.faults import Fault
 from callwright.simulators.livekit import LiveKitServer
 from callwright.simulators.play import run_script
 from callwright.simulators.process import Control, VendorProcess
@@ -90,12 +91,19 @@ class Line:
         return await self.call.run()
 
     async def hold(
-        self, agent: Agent, steps: Sequence[str], *overrides: str, noise_dbfs: float | None = None
+        self,
+        agent: Agent,
+        steps: Sequence[str],
+        *overrides: str,
+        noise_dbfs: float | None = None,
+        faults: Sequence[Fault] = (),
     ) -> tuple[Outcome, CallerReport, Caller]:
         """A whole call: the agent answers, the caller does the steps (lines of a caller script)."""
         script = parse("steps:\n" + "\n".join(f"  - {step}" for step in steps))
         async with Control(self.url) as control, Announcer(self.url, self.key) as announce:
             await control.configure(self.key, self.settings)
+            for fault in faults:
+                await control.order(self.key, fault)
             agent_side = asyncio.create_task(self.answer(agent, *overrides))
             try:
                 async with self.caller(announce=announce, noise_dbfs=noise_dbfs) as caller:

@@ -6,15 +6,19 @@ import asyncio
 import dataclasses
 
 import pytest
+from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright import Agent
-from callwright.call import LiveCall
-from callwright.errors import RoomError, VendorPermanent
+from callwright.call import REPEAT, LiveCall
+from callwright.errors import ConfigError, RoomError, VendorPermanent
+from callwright.parts import Parts
 from callwright.records.calls import load
 from callwright.records.database import Database
-from callwright.records.events import VendorFailed
+from callwright.records.events import AgentText, VendorFailed
+from callwright.simulators.faults import Fault
 from callwright.simulators.livekit import LiveKitServer
 from callwright.stage import Stage
+from pipelines.cascade import cascade
 
 from .conftest import Line
 
@@ -112,3 +116,29 @@ async def test_a_call_whose_program_is_stopped_has_complete_records(line: Line) 
         record = load(database, line.call.id)
     assert record.reason == "cancelled"
     assert record.ended is not None
+
+
+async def test_a_model_that_is_overloaded_once_is_not_a_mute_call(line: Line) -> None:
+    fault = Fault(stage="llm", kind="status", moment="before", status=529)
+    steps = ["wait: {quiet_ms: 600}", "say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}"]
+    again = ["say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}", "hang_up"]
+    outcome, report, _ = await line.hold(ECHO, steps + again, faults=[fault])
+    assert report.mute_turns == 0
+    assert outcome.ending.reason == "caller_left"
+    said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
+    assert said == ["Hello?", REPEAT, "I heard you say: Good morning."]
+    failed = [entry.event for entry in line.entries if isinstance(entry.event, VendorFailed)]
+    assert [(event.stage, event.permanent) for event in failed] == [("llm", False)]
+
+
+async def test_a_sample_rate_that_does_not_fit_is_an_error_before_a_word_is_said(line: Line) -> None:
+    def crooked(parts: Parts) -> list[FrameProcessor]:
+        order = cascade(parts)
+        parts.voice._init_sample_rate = 16_000  # what a service that ignores the asked rate would do
+        return order
+
+    agent = Agent(name="echo", prompt="Repeat.", greeting="Hello?", pipeline=crooked)
+    outcome = await line.answer(agent)
+    assert outcome.ending.reason == "sample_rate"
+    assert isinstance(outcome.ending.error, ConfigError)
+    assert "from the voice has 16000 Hz where 24000 Hz is expected" in str(outcome.ending.error)
