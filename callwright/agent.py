@@ -52,11 +52,20 @@ class Agent:
         """Be a script: `python my_agent.py --room R` is `callwright run my_agent.py --room R`."""
         from callwright.commands import main
 
+        if _loading:
+            raise AgentError(
+                f"{_loading[-1]} runs its agent while it is being loaded; "
+                "write 'if __name__ == \"__main__\": agent.run()'"
+            )
         main_module = sys.modules.get("__main__")
         path = getattr(main_module, "__file__", None)
         if path is None:
             raise AgentError("agent.run() is for scripts; elsewhere use 'callwright run my_agent.py'")
         main(["run", str(path), *(sys.argv[1:] if arguments is None else arguments)])
+
+
+_loading: list[Path] = []
+"""Scripts that are being loaded just now, the innermost last."""
 
 
 def load(path: Path) -> Agent:
@@ -89,6 +98,7 @@ def load_module(path: Path) -> Any:
         raise AgentError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _loading.append(path)
     sys.path.insert(0, str(path.resolve().parent))  # a script may import its neighbours, as when run directly
     try:
         spec.loader.exec_module(module)
@@ -103,6 +113,7 @@ def load_module(path: Path) -> Any:
         line = _line_in(path, error)
         raise AgentError(f"{path}{line}: {type(error).__name__}: {error}") from error
     finally:
+        _loading.pop()
         sys.path.remove(str(path.resolve().parent))
     return module
 

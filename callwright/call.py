@@ -29,10 +29,10 @@ from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config
-from callwright.errors import CallwrightError, ConfigError, RoomError, VendorPassing, VendorPermanent
+from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
 from callwright.lane import Lane
 from callwright.parts import Parts
-from callwright.pipeline import pipeline_function
+from callwright.pipeline import arrange, pipeline_function
 from callwright.records import events
 from callwright.records.database import Database
 from callwright.records.fold import CallRecord
@@ -46,7 +46,7 @@ from callwright.upstream import SMART_TURN_RATE, smart_turn
 from callwright.vendors.failure import next_step
 
 APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
-REPEAT = "I'm sorry, I did not get that. Could you say it again?"
+REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
 
@@ -101,7 +101,7 @@ class LiveCall:
         self._clock = clock or SystemClock()
         self._watch = watch
         self._ending: asyncio.Future[Ending] | None = None
-        self._ending_politely = False
+        self._reason: Ending | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
@@ -130,21 +130,22 @@ class LiveCall:
         """End for that reason after the farewell; the first reason given is the one that is kept."""
         if self.ending:
             return
-        self._ending_politely = True
+        self._reason = ending
         if self._caller_there.is_set():
             self._spawn(self._finish(ending, farewell))
         else:
             self.drop(ending)  # to whom would it be said
 
     def drop(self, ending: Ending) -> None:
-        """End at once."""
+        """End at once, for the reason that was given first."""
+        self._reason = self._reason or ending
         if self._ending and not self._ending.done():
-            self._ending.set_result(ending)
+            self._ending.set_result(self._reason)
 
     @property
     def ending(self) -> bool:
         """Whether the call is over, or as good as: nothing more is asked of the model."""
-        return self._ending_politely or (self._ending is not None and self._ending.done())
+        return self._reason is not None
 
     # -- the one way in and the one way out
 
@@ -154,21 +155,22 @@ class LiveCall:
         Raises ConfigError, AgentError or RecordsError when the call cannot begin. Once it has begun it
         does not raise: the outcome's ending says what happened.
         """
-        config = self._config
-        database = await asyncio.to_thread(Database.open, config.records.database)
+        database = await asyncio.to_thread(Database.open, self._config.records.database)
         try:
             journal = await Journal.open(database, self.id, self._clock)
+            if self._watch:
+                journal.subscribe(self._watch)
+            self._ending = asyncio.get_running_loop().create_future()
+            if self._reason:  # a signal came before the call had begun
+                self._ending.set_result(self._reason)
             try:
-                if self._watch:
-                    journal.subscribe(self._watch)
-                self._ending = asyncio.get_running_loop().create_future()
-                try:
-                    ending = await self._hold(journal)
-                except asyncio.CancelledError:
-                    ending = Ending("cancelled", "the program that held the call ended it", ok=False)
-                journal.append(events.CallEnded(ending.reason, ending.detail, ending.ok))
-            finally:
+                ending = await self._hold(journal)
+            except asyncio.CancelledError:
+                ending = Ending("cancelled", "the program that held the call ended it", ok=False)
+            except BaseException:
                 await journal.aclose()
+                raise
+            ending = await self._seal(journal, ending)
             record = await asyncio.to_thread(write_call, database, self.id)
         finally:
             database.close()
@@ -176,13 +178,26 @@ class LiveCall:
             raise asyncio.CancelledError(ending.detail)
         return Outcome(record, ending)
 
+    async def _seal(self, journal: Journal, ending: Ending) -> Ending:
+        """Write the end as the journal's last fact; where the disk failed, that is what ended the call."""
+        try:
+            journal.append(events.CallEnded(ending.reason, ending.detail, ending.ok))
+            await journal.aclose()
+        except RecordsError as error:
+            return Ending("records_failed", str(error), ok=False, error=error)
+        return ending
+
     async def _hold(self, journal: Journal) -> Ending:
         """Build, run and close the pipeline; what ended it."""
         parts = self._parts = self._build(journal)
-        order = self._order = pipeline_function(self._agent, self._config)(parts)
-        if self._config.records.record_audio:
-            path = Path(self._config.records.recordings) / f"{self.id}.wav"
-            self._recording = Recording(path, self._config.room.output_rate)
+        try:
+            order = self._order = arrange(pipeline_function(self._agent, self._config), parts)
+            if self._config.records.record_audio:
+                path = Path(self._config.records.recordings) / f"{self.id}.wav"
+                self._recording = Recording(path, self._config.room.output_rate)
+        except BaseException:
+            await vendors.release(parts.mind)  # nothing else has been opened yet
+            raise
         journal.append(self._started(parts))
         journal.append(events.RecordingClock(sample=parts.room.now()))
         worker = self._worker = PipelineWorker(
@@ -205,6 +220,8 @@ class LiveCall:
         worker.add_event_handler("on_frame_reached_downstream", self._reached_end)
         worker.add_event_handler("on_pipeline_error", self._stage_failed)
         worker.add_event_handler("on_pipeline_started", self._pipeline_started)
+        worker.add_event_handler("on_setup_timeout", self._setup_timed_out)
+        parts.mind.add_event_handler("on_completion_timeout", self._mind_timed_out)
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
         await runner.add_workers(worker)
         running = asyncio.create_task(runner.run(), name=f"call-{self.id}")
@@ -284,7 +301,8 @@ class LiveCall:
         if running.done() and not running.cancelled() and (error := running.exception()):
             logger.error("call {}: the pipeline failed with {}", self.id, type(error).__name__)
         if self._recording:
-            self._recording.close()
+            # Its last samples go to the disk for good, which may take a while: not on the other calls' time.
+            await _bounded("recording", asyncio.to_thread(self._recording.close), 5.0)
             if self._recording.error:
                 logger.error("call {}: the recording is incomplete: {}", self.id, self._recording.error)
 
@@ -325,7 +343,7 @@ class LiveCall:
             silence_s = self._parts.scribe.silence_s(now_ns)
             if (now_ns - joined_ns) / 1e9 >= call.max_duration_s:
                 ending = Ending("max_duration", f"the call reached {call.max_duration_s:g} s", ok=True)
-            elif 0 < call.caller_silence_s <= silence_s:
+            elif 0 < call.silence_s <= silence_s:
                 ending = Ending("silence", f"nobody spoke for {silence_s:.0f} s", ok=True)
             else:
                 continue
@@ -358,6 +376,18 @@ class LiveCall:
         if isinstance(frame, _Spoken):
             frame.done.set()
 
+    async def _setup_timed_out(self, _: PipelineWorker) -> None:
+        limit_s = self._config.room.connect_timeout_s
+        error = RoomError(
+            f"LiveKit at {self._config.room.url} or a vendor did not answer within {limit_s + 5:g} s; "
+            "run 'callwright doctor' with the same configuration"
+        )
+        self.drop(Ending("setup_timeout", str(error), ok=False, error=error))
+
+    async def _mind_timed_out(self, _: FrameProcessor) -> None:
+        """The model's stream stalled: Pipecat ends it without an error frame."""
+        await self._failed("llm", "timeout", permanent=False)
+
     async def _stage_failed(self, _: PipelineWorker, frame: ErrorFrame) -> None:
         """A vendor's error, wherever it came from, becomes a fact and an action."""
         parts = self._parts
@@ -368,9 +398,13 @@ class LiveCall:
         if stage is None:
             logger.error("call {}: an error in {}", self.id, frame.processor)
             return
-        config = self._config.stage(stage)
-        permanent = not processors[stage].is_usable
         category = frame.category.value if isinstance(frame.category, ErrorCategory) else "unknown"
+        await self._failed(stage, category, permanent=not processors[stage].is_usable)
+
+    async def _failed(self, stage: Stage, category: str, *, permanent: bool) -> None:
+        parts = self._parts
+        assert parts
+        config = self._config.stage(stage)
         row = vendors.find(stage, config.vendor)
         message = next_step(stage, config.vendor, category, row.key_env)
         parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
@@ -382,8 +416,7 @@ class LiveCall:
                 self.drop(ending)
             else:
                 self.hang_up(ending, APOLOGY)
-        elif stage == "llm":
-            logger.debug("{}", VendorPassing(message, stage=stage, vendor=config.vendor, category=category))
+        elif stage == "llm" and not self.ending:
             await self.say(REPEAT)
 
     # -- what the room tells (room.Listener)

@@ -202,7 +202,10 @@ def mask(value: object) -> JsonValue:
         # Of a short key, four characters would be too large a part.
         return f"set (…{text[-4:]})" if len(text) >= 16 else "set"
     if isinstance(value, str):
-        return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:…@", value)
+        if "://" not in value:
+            return value
+        hidden = re.sub(r"(://[^/@\s:]*):.*@", r"\1:…@", value)
+        return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1…", hidden)
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from livekit import api
 
 from callwright import agent as agents
 from callwright.agent import Agent
@@ -144,6 +145,7 @@ async def run(
     calendar.unlink(missing_ok=True)  # every demo begins with the same calendar
     os.environ["FRONTDESK_CALENDAR"] = str(calendar)
     caller_script = caller_script_beside(script)
+    ours = not all(os.environ.get(name) for name in ROOM_VARIABLES)
     async with livekit(say) as environment:
         os.environ.update(environment)
         agent, config = prepare(script, file, settings)
@@ -157,7 +159,7 @@ async def run(
             demo = await _ring(script, agent, config, room, caller_script, environment, watch)
             done(demo)
             if not once:
-                await _stay(agent, config, room, caller_script, environment, command, say, watch)
+                await _stay(agent, config, room, caller_script, environment, command, say, watch, ours=ours)
             return demo
 
 
@@ -215,19 +217,22 @@ async def _stay(
     command: str,
     say: Say,
     watch: Callable[[Entry], None],
+    *,
+    ours: bool,
 ) -> None:
     """Answer further callers, one after the other, until Ctrl-C."""
     credentials = Credentials(*(environment[name] for name in ROOM_VARIABLES))
     patient = config.model_copy(update={"call": config.call.model_copy(update={"wait_for_caller_s": 86_400.0})})
     made = token(credentials, room, f"caller-{int(time.time())}", ttl_s=6 * 3600)
-    variables = " ".join(f"{name}={shlex.quote(environment[name])}" for name in ROOM_VARIABLES)
+    # The keys of a server of the user's own are not ours to print.
+    keys = " ".join(f"{name}={shlex.quote(environment[name])}" for name in ROOM_VARIABLES) if ours else ""
     say("")
     say("The agent stays in the room. Join it by hand:")
     say("  · in a browser: https://meet.livekit.io/?tab=custom with this URL and token (good for 6 hours)")
     say(f"      {credentials.url}")
     say(f"      {made}")
     say("  · with the simulated caller, from another terminal:")
-    say(f"      {variables} {command} call --room {room} --script {caller_script}")
+    say(f"      {keys} {command} call --room {room} --script {caller_script}")
     say("  · with LiveKit's own command line: lk room join --url … --token … --publish-demo")
     say("Ctrl-C ends it.")
     while True:
@@ -236,3 +241,12 @@ async def _stay(
             outcome = await call.run()
         if outcome.ending.reason == "signal" or not outcome.ending.ok:
             return
+        await _left_alone(credentials, room)
+
+
+async def _left_alone(credentials: Credentials, room: str) -> None:
+    """Wait until the last caller has left: who was just said goodbye to is not greeted again."""
+    async with api.LiveKitAPI(credentials.url, credentials.api_key, credentials.api_secret) as server:
+        asked = api.ListParticipantsRequest(room=room)
+        while (await server.room.list_participants(asked)).participants:  # noqa: ASYNC110 the server only answers
+            await asyncio.sleep(0.5)

@@ -4,9 +4,7 @@ CallwrightError                 one line for the user: what, where, next step
 ├── ConfigError                 wrong configuration          -> refused before the call starts (exit 2)
 ├── AgentError                  wrong agent script or tool   -> refused before the call starts (exit 2)
 ├── RoomError                   LiveKit refused or is gone   -> the call ends, recorded        (exit 3)
-├── VendorError                 a vendor failed
-│   ├── VendorPassing           timeout, 429, 5xx, drop      -> say something true, go on
-│   └── VendorPermanent         bad key, bad request         -> the call ends, recorded        (exit 4)
+├── VendorPermanent             a vendor refused for good    -> the call ends, recorded        (exit 4)
 ├── RecordsError                database or files            -> refused, or the call ends      (exit 5)
 └── SetupError                  something is not installed   -> says how to install it         (exit 6)
 """
@@ -38,8 +36,12 @@ class RoomError(CallwrightError):
     exit_code = 3
 
 
-class VendorError(CallwrightError):
-    """A vendor failed; `stage` is stt, llm or tts."""
+class VendorPermanent(CallwrightError):
+    """A failure that a retry cannot mend: refused key, refused request, unknown model.
+
+    `stage` is stt, llm or tts. What may pass (a timeout, a rate limit, a dropped socket) is no error of the
+    program: it is an event in the journal, and something true is said.
+    """
 
     exit_code = 4
 
@@ -48,14 +50,6 @@ class VendorError(CallwrightError):
         self.stage = stage
         self.vendor = vendor
         self.category = category
-
-
-class VendorPassing(VendorError):
-    """A failure that may not happen again: timeout, rate limit, server error, dropped socket."""
-
-
-class VendorPermanent(VendorError):
-    """A failure that a retry cannot mend: refused key, refused request, unknown model."""
 
 
 class RecordsError(CallwrightError):

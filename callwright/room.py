@@ -129,7 +129,12 @@ class Room:
         self._state_lock = asyncio.Lock()
         self._lost: asyncio.TimerHandle | None = None
         self._transport = RoomTransport(
-            self, url=credentials.url, room=name, queue_ms=config.output_queue_ms, rate=rate
+            self,
+            url=credentials.url,
+            room=name,
+            queue_ms=config.output_queue_ms,
+            rate=rate,
+            connect_timeout_s=config.connect_timeout_s,
         )
 
     # -- what the pipeline takes
@@ -268,7 +273,9 @@ class Room:
         if participant.identity == self.caller and self._transport.steady:
             self._listener.caller_left(participant.identity, disconnect_reason(participant.disconnect_reason))
 
-    def caller_heard(self, pcm: bytes) -> None:
+    def heard(self, identity: str, pcm: bytes) -> None:
+        if identity != self.caller:
+            return  # of all who are heard, only the linked caller has a lane in the recording
         samples = len(pcm) // 2 * self.rate // SMART_TURN_RATE
         self._listener.caller_audio(self._arrival.place(samples, self.now()), pcm)
 

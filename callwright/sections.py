@@ -47,7 +47,7 @@ class TurnConfig(Section):
     incomplete_ms: Annotated[int, Ge(0), Le(10000)] = 1200
     """How long to wait all the same when that model says: not finished."""
     max_turn_s: Annotated[float, Gt(0), Le(600)] = 60.0
-    """A turn ends after this long even if the caller has not stopped."""
+    """A turn that nothing else has ended ends this long after the last sign of the caller's speech."""
 
 
 class RoomConfig(Section):
@@ -88,8 +88,8 @@ class CallConfig(Section):
     max_duration_s: Annotated[float, Gt(0), Le(86400)] = 3600.0
     wait_for_caller_s: Annotated[float, Gt(0), Le(86400)] = 120.0
     """How long an agent waits in an empty room."""
-    caller_silence_s: Annotated[float, Ge(0), Le(3600)] = 0.0
-    """End the call after this much silence of the caller; 0 never does."""
+    silence_s: Annotated[float, Ge(0), Le(3600)] = 0.0
+    """End the call when neither side has made a sound for so long; 0 never does."""
 
 
 class RecordsConfig(Section):

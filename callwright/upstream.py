@@ -50,8 +50,8 @@ class RoomOwner(Protocol):
 
     def participant_left(self, participant: rtc.RemoteParticipant) -> None: ...
 
-    def caller_heard(self, pcm: bytes) -> None:
-        """16-bit mono samples of the linked caller, at the input rate, as they arrive."""
+    def heard(self, identity: str, pcm: bytes) -> None:
+        """16-bit mono samples of a participant who is listened to, at the input rate, as they arrive."""
         ...
 
     def connection_changed(self, state: str, reason: str) -> None:
@@ -72,7 +72,8 @@ class _Client(LiveKitTransportClient):
 
     owner: RoomOwner
     connect_attempts = 3
-    connect_timeout_s = 5.0
+    connect_timeout_s = 10.0
+    """For all attempts together."""
     dropping = False
     _refused = ""
 
@@ -120,7 +121,7 @@ class _Client(LiveKitTransportClient):
                     self._subscribe(publication, participant)
 
     async def _join(self) -> None:
-        options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=self.connect_timeout_s)
+        options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=self.connect_timeout_s / self.connect_attempts)
         try:
             await self.room.connect(self._url, self.owner.new_token(), options=options)
         except asyncio.CancelledError:
@@ -178,7 +179,7 @@ class _Client(LiveKitTransportClient):
 
     async def _process_audio_stream(self, audio_stream: rtc.AudioStream, participant_id: str) -> None:
         async for event in audio_stream:
-            self.owner.caller_heard(bytes(event.frame.data))
+            self.owner.heard(participant_id, bytes(event.frame.data))
             # Before the pipeline starts nobody drains this queue: what waits there would be stale.
             while self._audio_queue.qsize() > 25:
                 self._audio_queue.get_nowait()
@@ -234,7 +235,9 @@ class _Output(LiveKitOutputTransport):
 class RoomTransport(LiveKitTransport):
     """Pipecat's LiveKit transport with our client and output in the places of the stock ones."""
 
-    def __init__(self, owner: RoomOwner, *, url: str, room: str, queue_ms: int, rate: int) -> None:
+    def __init__(
+        self, owner: RoomOwner, *, url: str, room: str, queue_ms: int, rate: int, connect_timeout_s: float
+    ) -> None:
         params = LiveKitParams(
             audio_in_enabled=True,
             audio_in_sample_rate=SMART_TURN_RATE,
@@ -246,6 +249,7 @@ class RoomTransport(LiveKitTransport):
         super().__init__(url, "", room, params)
         client = _Client(url, "", room, params, self._client._callbacks, self.name)
         client.owner = owner
+        client.connect_timeout_s = connect_timeout_s
         self._client: _Client = client
 
     def output(self) -> LiveKitOutputTransport:

@@ -7,16 +7,21 @@ after, and answered with something the model can act on, whatever the tool does.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import FunctionCallResultProperties
+from pipecat.frames.frames import Frame, FunctionCallResultProperties, LLMContextFrame
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 
 from callwright.parts import Parts
 from callwright.records.events import ToolEnded, ToolStarted
 from callwright.tools import JSON, ArgumentError, ResultError, Tool, ToolError
+
+LIMIT_S = 30.0
+"""Longest a tool may take before the model is told that it did not finish."""
 
 
 class Gate:
@@ -25,12 +30,14 @@ class Gate:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._tools = {tool.name: tool for tool in parts.agent.tools}
-        self._running: set[asyncio.Task[dict[str, JSON]]] = set()
+        self._running: dict[str, asyncio.Task[dict[str, JSON]]] = {}
+        self._interrupted: set[str] = set()
         parts.on_close(self.aclose)
 
     def guard(self, mind: LLMService[Any]) -> None:
         """Become the handler of every tool of `mind`: it has no other way to run one."""
         mind.register_function(None, self._handle)
+        mind.add_event_handler("on_before_process_frame", self._before_asking)
 
     @property
     def schemas(self) -> ToolsSchema:
@@ -52,7 +59,12 @@ class Gate:
             error = f"there is no tool named {name}; there are {', '.join(self._tools) or 'none'}"
         else:
             try:
-                result = await tool.run(arguments, self._parts.call)
+                async with asyncio.timeout(LIMIT_S):
+                    result = await tool.run(arguments, self._parts.call)
+            except TimeoutError:
+                error = f"{name} took too long; tell the caller that it did not work"
+            except asyncio.CancelledError:
+                error = "the call ended before the tool did; what it did is not known"
             except (ArgumentError, ToolError, ResultError) as refusal:
                 error = str(refusal)
             except Exception as failure:
@@ -68,17 +80,47 @@ class Gate:
         # The tool runs in a task of its own: an interruption cancels Pipecat's handler, but an
         # effect that has begun is finished and recorded, never cut in half.
         task = asyncio.ensure_future(self.run(params.tool_call_id, params.function_name, dict(params.arguments)))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        answer = await asyncio.shield(task)
+        self._running[params.tool_call_id] = task
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._interrupted.add(params.tool_call_id)
+            raise
+        finally:
+            if params.tool_call_id not in self._interrupted:
+                del self._running[params.tool_call_id]
         # A tool that ended the call has said the farewell: the model must not say another.
         properties = FunctionCallResultProperties(run_llm=False) if self._parts.call.ending else None
         await params.result_callback(answer, properties=properties)
 
+    async def _before_asking(self, _: FrameProcessor, frame: Frame) -> None:
+        """Before the model is asked again, tell it what became of the tools whose turn was interrupted.
+
+        Pipecat has written CANCELLED for them; the effect is there nevertheless.
+        """
+        if not isinstance(frame, LLMContextFrame) or not self._interrupted:
+            return
+        for message in frame.context.messages:
+            if not isinstance(message, dict) or message.get("role") != "tool":
+                continue
+            tool_call_id = str(message.get("tool_call_id"))
+            if tool_call_id not in self._interrupted:
+                continue
+            task = self._running[tool_call_id]
+            if not task.done():
+                message["content"] = '{"pending": "still running; it has not been cancelled"}'
+                continue
+            failed = task.cancelled() or task.exception() is not None
+            answer = {"error": "what it did could not be recorded"} if failed else task.result()
+            message["content"] = json.dumps(answer, ensure_ascii=False)
+            self._interrupted.discard(tool_call_id)
+            del self._running[tool_call_id]
+
     async def aclose(self) -> None:
-        """Let running tools finish for a moment, then cancel them."""
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=2.0)
+        """Let running tools finish for a moment, then cancel them; what becomes of each is in the journal."""
+        tasks = set(self._running.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=2.0)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

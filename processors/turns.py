@@ -22,12 +22,15 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator, LLMUserAggregatorParams
 from pipecat.turns.types import ProcessFrameResult
+from pipecat.turns.user_mute.base_user_mute_strategy import BaseUserMuteStrategy
+from pipecat.turns.user_start.transcription_user_turn_start_strategy import TranscriptionUserTurnStartStrategy
 from pipecat.turns.user_start.vad_user_turn_start_strategy import VADUserTurnStartStrategy
 from pipecat.turns.user_stop.base_user_turn_stop_strategy import BaseUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from callwright.clock import Clock
 from callwright.parts import Parts
+from callwright.tools import Call
 from callwright.upstream import SMART_TURN_RATE, SmartTurn, SpeechMeter, is_settled
 from processors.completeness import Completeness, judge
 
@@ -77,6 +80,11 @@ class EndOfTurn:
 
     def speech_stopped(self, now: float) -> None:
         self._stopped_at = now
+
+    def speech_was_missed(self, now: float) -> None:
+        """Words came while nobody was heard speaking: the pause, if none is known, begins now."""
+        if self._stopped_at is None:
+            self._stopped_at = now
 
     def verdict(self, complete: bool, now: float) -> None:
         """The end-of-turn model's opinion about the present pause."""
@@ -171,6 +179,8 @@ class TurnStop(BaseUserTurnStopStrategy):
             elif not self._asked:
                 self._ask()
         elif isinstance(frame, TranscriptionFrame):
+            if not self._speaking:
+                self._policy.speech_was_missed(self._now())
             self._policy.transcript(frame.text, self._now(), final=is_settled(frame))
         elif isinstance(frame, InterimTranscriptionFrame):
             self._policy.interim()
@@ -230,6 +240,23 @@ class TurnStop(BaseUserTurnStopStrategy):
             self._arm()
 
 
+class DeafWhileEnding(BaseUserMuteStrategy):
+    """Once the call is ending nothing the caller says is taken up: the farewell is not answered."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+
+    async def process_frame(self, frame: Frame) -> bool:
+        return self._call.ending
+
+
+def _language(parts: Parts) -> str:
+    """The language that the ears write; Flux's English model has no setting for it."""
+    ears = parts.config.stt
+    return str(ears.settings.get("language") or ("en" if ears.model.endswith("-en") else ""))
+
+
 def listen(parts: Parts) -> LLMUserAggregator:
     """The processor that turns speech and transcripts into the caller's turns in the context."""
     turn = parts.config.turn
@@ -244,7 +271,7 @@ def listen(parts: Parts) -> LLMUserAggregator:
     stop = TurnStop(
         EndOfTurn(
             Waits(incomplete_ms=turn.incomplete_ms),
-            language=str(parts.config.stt.settings.get("language", "")),
+            language=_language(parts),
         ),
         meter=meter,
         model=parts.smart_turn if turn.smart_turn else None,
@@ -255,7 +282,12 @@ def listen(parts: Parts) -> LLMUserAggregator:
         parts.context,
         params=LLMUserAggregatorParams(
             vad_analyzer=meter,
-            user_turn_strategies=UserTurnStrategies(start=[VADUserTurnStartStrategy()], stop=[stop]),
+            # Voice activity opens a turn; so do words that it missed (spoken softly, or recognised late).
+            user_turn_strategies=UserTurnStrategies(
+                start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy(use_interim=False)],
+                stop=[stop],
+            ),
+            user_mute_strategies=[DeafWhileEnding(parts.call)],
             # Our policy is the one that ends turns; this is only the cap on a turn that never ends.
             user_turn_stop_timeout=turn.max_turn_s,
             # A cough must not make the model speak again; nothing was said, so nothing is answered.

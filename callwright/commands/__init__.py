@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 # Pipecat greets on import at INFO, and prints prompts at DEBUG; both before anyone can say no.
@@ -55,6 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        _fail(
+            f"a fault of ours, {type(error).__name__} in {os.path.basename(where.filename)}:{where.lineno}; "
+            "run again with --verbose, and report it",
+            70,
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -70,7 +70,7 @@ async def _call(order: Order, script: Script, keys: LiveKitKeys, voice: Voice) -
             announce = await stack.enter_async_context(Announcer(order.announce_to, order.announce_key))
         caller = Caller(
             keys.url,
-            token(keys, order.room, identity, ttl_s=3600),
+            token(keys, order.room, identity, ttl_s=600),
             voice=voice,
             voice_name=order.voice or script.voice,
             speed=script.speed,

@@ -92,8 +92,12 @@ class VendorServer:
             ) from error
         self._runner, self._world = runner, world
         self._port = runner.addresses[0][1]
-        if self._default.ears == "pocketsphinx":
-            await world.recognisers.warm()
+        try:
+            if self._default.ears == "pocketsphinx":
+                await world.recognisers.warm()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         _log.debug("stand-ins listen on %s", self.url)
         return self
 

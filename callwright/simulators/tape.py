@@ -12,6 +12,7 @@ it is a gap. That rule, `align`, is all the clockwork there is.
 from __future__ import annotations
 
 import json
+import os
 import time
 import wave
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ that."""
 SUPPORT = 10
 """A step is believed once so many later observations agree (0.1 s of what is heard, 0.5 s of what is sent): a
 stall at the very end bends nothing."""
+
+_WRITE = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
 
 
 @dataclass(frozen=True)
@@ -194,14 +197,16 @@ class Tape:
     def save(self, path: Path) -> None:
         """Write `path` (WAV, left sent, right heard) and beside it, with .json, what was said and where.
 
+        Both files are for their owner's eyes only: they hold every word of both sides.
+
         Raises OSError if it cannot be written.
         """
         left, right = self.sent_samples(), self.heard_samples()
         both = np.zeros((max(len(left), len(right)), 2), np.int16)
         both[: len(left), 0] = left
         both[: len(right), 1] = right
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with wave.open(str(path), "wb") as out:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, _WRITE, 0o600), "wb") as file, wave.open(file, "wb") as out:
             out.setnchannels(2)
             out.setsampwidth(2)
             out.setframerate(self.rate)
@@ -213,7 +218,8 @@ class Tape:
             "utterances": [asdict(utterance) for utterance in self.utterances],
             "captions": [asdict(caption) for caption in self.captions],
         }
-        path.with_suffix(".json").write_text(json.dumps(side, indent=1, ensure_ascii=False) + "\n")
+        with os.fdopen(os.open(path.with_suffix(".json"), _WRITE, 0o600), "w") as text:
+            text.write(json.dumps(side, indent=1, ensure_ascii=False) + "\n")
 
     def _place(self, said: Said, segments: list[Segment]) -> Utterance:
         def at(index: int) -> int:

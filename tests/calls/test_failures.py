@@ -69,9 +69,7 @@ async def test_an_agent_that_nobody_calls_gives_up(line: Line) -> None:
 
 
 async def test_a_silent_call_is_ended_when_asked_for(line: Line) -> None:
-    outcome, _, _ = await line.hold(
-        ECHO, ["wait: {quiet_ms: 600}", "silence: 12", "hang_up"], "call.caller_silence_s=2"
-    )
+    outcome, _, _ = await line.hold(ECHO, ["wait: {quiet_ms: 600}", "silence: 12", "hang_up"], "call.silence_s=2")
     assert outcome.ending.reason == "silence", [entry.event for entry in line.entries]
 
 

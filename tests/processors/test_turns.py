@@ -112,3 +112,19 @@ def test_words_that_must_go_on_overrule_the_melody() -> None:
     turn.speech_stopped(1000)
     turn.transcript("Can you book it on Tuesday and.", 1060, final=True)
     assert turn.ends_at() == 1000 + WAITS.incomplete_ms
+
+
+def test_words_without_a_heard_voice_are_a_turn_too() -> None:
+    turn = EndOfTurn(WAITS)
+    turn.speech_was_missed(1000)
+    turn.transcript("Yes.", 1000, final=True)
+    assert turn.ends_at() == 1000
+
+
+def test_words_after_a_heard_pause_do_not_move_it() -> None:
+    turn = policy()
+    turn.verdict(False, 900)
+    turn.speech_stopped(1000)
+    turn.speech_was_missed(1500)
+    turn.transcript(UNCLEAR, 1500, final=True)
+    assert turn.ends_at() == 1000 + WAITS.incomplete_ms
