@@ -227,7 +227,7 @@ class Scribe:
     def _ago(self, seconds: float) -> int:
         return max(0, self._room.now() - round(seconds * self._room.rate))
 
-    def _start(self, name: str, turn: int | None = None) -> None:
+    def _start(self, name: Stage, turn: int | None = None) -> None:
         stage = self._stages[name]
         self._end(name)
         stage.request += 1
@@ -235,19 +235,19 @@ class Scribe:
         stage.turn = self.turn if turn is None else turn
         self.note(events.StageStarted(stage.turn, name, stage.vendor, stage.model, stage.request))
 
-    def _first_byte(self, name: str) -> None:
+    def _first_byte(self, name: Stage) -> None:
         stage = self._stages[name]
         if stage.open and not stage.answered:
             stage.answered = True
             self.note(events.StageFirstByte(stage.turn, name, stage.request))
 
-    def _end(self, name: str, error: str | None = None) -> None:
+    def _end(self, name: Stage, error: str | None = None) -> None:
         stage = self._stages[name]
         if stage.open:
             stage.open = False
             self.note(events.StageEnded(stage.turn, name, stage.request, error))
 
-    def _usage(self, name: str, quantities: dict[str, float]) -> None:
+    def _usage(self, name: Stage, quantities: dict[str, float]) -> None:
         stage = self._stages[name]
         self.note(events.Usage(self.turn, name, stage.vendor, stage.model, quantities))
 

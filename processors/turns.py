@@ -244,7 +244,7 @@ class DeafWhileEnding(BaseUserMuteStrategy):
     """Once the call is ending nothing the caller says is taken up: the farewell is not answered."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._call = call
 
     async def process_frame(self, frame: Frame) -> bool:

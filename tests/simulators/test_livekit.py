@@ -56,15 +56,24 @@ async def test_two_servers_have_their_own_ports_and_keys() -> None:
         assert one.api_secret != two.api_secret
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_nothing_listens_beyond_loopback() -> None:
+    """Every socket of the server, not only those on the ports that we gave it."""
     async with LiveKitServer() as server:
-        open_to_all = Path("/proc/net/tcp6").read_text() + Path("/proc/net/udp6").read_text()
-        local = Path("/proc/net/tcp").read_text() + Path("/proc/net/udp").read_text()
-        for port in (server.port, server.udp_port):
-            assert f"0100007F:{port:04X}" in local
-            assert f":{port:04X} 00000000" not in open_to_all
-            assert f"00000000:{port:04X} 00000000" not in local
+        assert server._process is not None
+        lifeline = server._process.pid
+        (child,) = Path(f"/proc/{lifeline}/task/{lifeline}/children").read_text().split()
+        ours = {os.readlink(entry) for entry in Path(f"/proc/{child}/fd").iterdir()}
+        addresses = set()
+        for table in ("tcp", "tcp6", "udp", "udp6"):
+            for line in Path(f"/proc/{child}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                listening = table.startswith("udp") or fields[3] == "0A"
+                if listening and f"socket:[{fields[9]}]" in ours:
+                    addresses.add((table, *fields[1].split(":")))
+    ports = {int(port, 16) for _, _, port in addresses}
+    assert {server.port, server.udp_port} <= ports
+    assert {address for _, address, _ in addresses} == {"0100007F"}, addresses
 
 
 async def test_an_owner_killed_with_9_takes_the_server_with_it() -> None:

@@ -13,10 +13,11 @@ from pydantic import JsonValue
 from callwright.agent import Agent, load
 from callwright.bench.systems.host import Tell, main
 from callwright.bench.systems.protocol import CallRequest, Ended, Ready
-from callwright.call import LiveCall, pipeline_function
+from callwright.call import LiveCall
 from callwright.config import Config
 from callwright.config import load as load_config
 from callwright.parts import Parts
+from callwright.pipeline import pipeline_function
 from callwright.room import Room
 
 _POLL_S = 0.02

@@ -90,6 +90,7 @@ class _Bot:
     def __init__(self, call: str) -> None:
         self.id = call
         self.caller = "caller"
+        self.ending = False
         self.worker: PipelineWorker | None = None
 
     async def say(self, text: str) -> None:
@@ -98,6 +99,7 @@ class _Bot:
 
     async def end(self, farewell: str | None = None) -> None:
         assert self.worker is not None
+        self.ending = True
         if farewell:
             await self.say(farewell)
         await self.worker.queue_frame(EndFrame())
