@@ -172,10 +172,6 @@ class Room:
                 for publication in room.local_participant.track_publications.values():
                     await publication.wait_for_subscription()
 
-    def clear(self) -> None:
-        """Silence the agent at once."""
-        self._transport.clear()
-
     # -- what stock clients see
 
     def show_state(self, state: str) -> None:

@@ -279,15 +279,6 @@ class RoomTransport(LiveKitTransport):
         if self._client._connected:
             self._client.subscribe_wanted()
 
-    def clear(self) -> None:
-        self._client.clear()
-
-    @property
-    def queued_s(self) -> float:
-        """Seconds of agent audio submitted and not yet played."""
-        source = self._client._audio_source
-        return source.queued_duration if source else 0.0
-
 
 REFUSED = "credentials refused"
 
