@@ -140,7 +140,7 @@ def test_a_bare_path_is_taken_for_an_sqlite_file() -> None:
         ("tts.vendor=elevanlabs", "unknown vendor 'elevanlabs' for tts; did you mean 'elevenlabs'? (--set)"),
         (
             "tts.vendor=anthropic",
-            "'anthropic' is for llm, not for tts; known: cartesia, elevenlabs (--set)",
+            "'anthropic' is for llm, not for tts; known: cartesia, deepgram, elevenlabs (--set)",
         ),
         ("tts.model=sonic-36", "unknown model 'sonic-36' for cartesia (tts); did you mean 'sonic-3.6'?"),
         ("tts.vioce=x", "unknown setting 'vioce' for cartesia (tts); did you mean 'voice'? (--set)"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from callwright.simulators.faults import FaultBook, Stage
+from callwright.simulators.produced import Production
 from callwright.simulators.recogniser import Recognisers
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class AccountSettings(BaseModel):
     tts_pace: float = 3.0  # audio is sent at this multiple of real time after the first chunk; <= 0: all at once
     tts_chunk_ms: int = Field(default=100, gt=0)
     tts_leading_silence_ms: tuple[int, int] = (150, 250)  # uniform between the two
+    keep_speech: bool = False  # keep what voices send, for `Control.speech`
 
     @property
     def paced(self) -> bool:
@@ -125,6 +127,7 @@ class Account:
     served: list[Served] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)  # Messages API bodies as received
     faults: FaultBook = field(default_factory=FaultBook)
+    speech: list[Production] = field(default_factory=list)  # with keep_speech: one a context, oldest first
     utterances: list[tuple[float, Utterance]] = field(default_factory=list)  # (announced at, what), oldest first
     rng: random.Random = field(init=False)
     _draws: dict[str, random.Random] = field(default_factory=dict, init=False, repr=False)

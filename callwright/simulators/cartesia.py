@@ -19,7 +19,8 @@ from callwright.simulators.cartesia_context import Context, Message
 from callwright.simulators.cartesia_request import CartesiaError, Generation, ordered_error
 from callwright.simulators.encodings import BYTES_PER_SAMPLE
 from callwright.simulators.faults import Fault
-from callwright.simulators.outbox import abort, hang_up, stall
+from callwright.simulators.outbox import abort, hang_up
+from callwright.simulators.speaking import at_the_door
 
 IDLE_S = 300.0  # an idle socket is closed after five minutes
 _WAV_FORMATS = {"pcm_s16le": 1, "pcm_f32le": 3, "pcm_alaw": 6, "pcm_mulaw": 7}
@@ -34,9 +35,9 @@ def routes(world: World) -> list[web.RouteDef]:
             if account is None:
                 return _refusal(CartesiaError(401, "Invalid API key"))
             if not request.path.startswith("/voices"):
-                fault = account.faults.take("tts", "connect")
-                if fault is not None and (response := await _connect_fault(world, request, account, fault)):
-                    return response
+                refused = await at_the_door(world, request, account, _ordered_refusal)
+                if refused is not None:
+                    return refused
             try:
                 return await serve(world, request, account)
             except CartesiaError as error:
@@ -70,19 +71,8 @@ def _refusal(error: CartesiaError, retry_after: float | None = None) -> web.Resp
     return web.json_response(error.body(), status=error.status, headers=headers)
 
 
-async def _connect_fault(world: World, request: web.Request, account: Account, fault: Fault) -> web.Response | None:
-    """Let it happen; None when the request is served after it."""
-    if fault.kind == "stall":
-        await stall(world, fault)
-        return None
-    if fault.kind in ("refuse_connect", "drop"):
-        abort(request)
-        return web.Response(status=503)
-    if fault.kind == "status":
-        account.log("tts", "refused", detail={"status": fault.status or 500})
-        return _refusal(ordered_error(fault.status, fault.message), fault.retry_after)
-    account.faults.add(fault.model_copy(update={"moment": "before", "kind": "silence", "count": 1}))
-    return None
+def _ordered_refusal(status: int, message: str | None, retry_after: float | None) -> web.Response:
+    return _refusal(ordered_error(status, message), retry_after)
 
 
 async def _websocket(world: World, request: web.Request, account: Account) -> web.StreamResponse:
@@ -146,8 +136,7 @@ class _Connection:
     def _cancel(self, context_id: str) -> None:
         known = self._contexts.pop(context_id, None)
         if known is not None:
-            known[1].cancel()
-            self._account.log("tts", "cancelled", context_id=context_id)
+            known[0].cancel()
 
     def _generate(self, context_id: str, body: dict[str, Any]) -> None:
         known = self._contexts.get(context_id)

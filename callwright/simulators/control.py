@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from callwright.simulators.account import AccountSettings, Utterance, World
 from callwright.simulators.faults import Fault
+from callwright.simulators.produced import SPEECH
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -39,6 +40,10 @@ def routes(world: World) -> list[web.RouteDef]:
             }
         )
 
+    async def speech(request: web.Request) -> web.Response:
+        kept = [context.so_far() for context in world.accounts.get(request.match_info["key"]).speech]
+        return web.Response(body=SPEECH.dump_json(kept), content_type="application/json")
+
     async def order_fault(request: web.Request) -> web.Response:
         fault = await _read(request, Fault)
         world.accounts.get(request.match_info["key"]).faults.add(fault)
@@ -60,6 +65,7 @@ def routes(world: World) -> list[web.RouteDef]:
         web.get("/_sim/health", health),
         web.put("/_sim/accounts/{key}", configure),
         web.get("/_sim/accounts/{key}", show),
+        web.get("/_sim/accounts/{key}/speech", speech),
         web.post("/_sim/accounts/{key}/faults", order_fault),
         web.delete("/_sim/accounts/{key}/faults", clear_faults),
         web.post("/_sim/accounts/{key}/utterances", announce),

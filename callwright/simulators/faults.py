@@ -7,13 +7,13 @@ fault then strikes after `after` messages of that answer).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Stage = Literal["stt", "llm", "tts"]
 Moment = Literal["connect", "before", "within"]
-Kind = Literal["status", "stall", "drop", "malformed", "truncate", "silence", "empty", "refuse_connect"]
+Kind = Literal["status", "stall", "drop", "malformed", "truncate", "silence", "empty", "refuse_connect", "hang"]
 
 
 class Fault(BaseModel):
@@ -23,6 +23,7 @@ class Fault(BaseModel):
       status          HTTP `status` (moment "connect", or any moment of an HTTP request), else the vendor's
                       error message inside the stream with that status
       stall           nothing happens for `stall_s` seconds (None: until the client gives up), then it goes on
+      hang            as stall, and a cancel is not heeded before it is over (tts, moments "before" and "within")
       drop            the connection closes with `close_code`; None: it is torn down without a goodbye (1006)
       malformed       a message that cannot be parsed takes the place of the real one
       truncate        the answer ends early and looks finished
@@ -44,6 +45,12 @@ class Fault(BaseModel):
     anonymous: bool = False  # an in-band error without the id of the request it belongs to (Cartesia context_id)
     message: str | None = None  # replaces the vendor's own wording
     count: int = Field(default=1, ge=1)  # how many times it strikes
+
+    @model_validator(mode="after")
+    def _only_a_voice_hangs(self) -> Self:
+        if self.kind == "hang" and (self.stage != "tts" or self.moment == "connect"):
+            raise ValueError("a hang is for stage tts, moment before or within")
+        return self
 
 
 class FaultBook:

@@ -15,6 +15,7 @@ from callwright.simulators import lifeline
 from callwright.simulators.account import AccountSettings, Utterance
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.faults import Fault
+from callwright.simulators.produced import SPEECH, Produced
 
 START_TIMEOUT_S = 30.0
 
@@ -46,6 +47,13 @@ class Control:
         found: dict[str, Any] = await self._send("GET", f"/_sim/accounts/{key}")
         return found
 
+    async def speech(self, key: str) -> list[Produced]:
+        """What the voices really sent to the account so far, one a context in the order they were opened.
+
+        Empty unless its settings have `keep_speech`.
+        """
+        return SPEECH.validate_json(await self._ask("GET", f"/_sim/accounts/{key}/speech"))
+
     async def order(self, key: str, fault: Fault) -> None:
         """Have the vendors misbehave once (or `count` times) towards the account."""
         await self._send("POST", f"/_sim/accounts/{key}/faults", fault.model_dump(mode="json"))
@@ -55,12 +63,15 @@ class Control:
         await self._send("POST", f"/_sim/accounts/{key}/utterances", utterance.model_dump(mode="json"))
 
     async def _send(self, method: str, path: str, body: Any = None) -> Any:
+        return json.loads(await self._ask(method, path, body))
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> bytes:
         assert self._http is not None, "use Control as 'async with'"
         try:
             async with self._http.request(method, self.url + path, json=body) as answer:
                 if answer.status >= 400:
                     raise SimulatorError(f"the stand-ins refused {method} {path}: {await answer.text()}")
-                return await answer.json()
+                return await answer.read()
         except aiohttp.ClientError as error:
             raise SimulatorError(f"no stand-ins answer at {self.url} ({type(error).__name__})") from error
 

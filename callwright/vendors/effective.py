@@ -15,6 +15,11 @@ def url_attribute(service: Any) -> str:
     return str(service._url)
 
 
+def base_url_attribute(service: Any) -> str:
+    """`DeepgramTTSService` keeps the root of its websocket in `_base_url`."""
+    return str(service._base_url)
+
+
 def deepgram_sdk(service: Any) -> str:
     """`DeepgramSTTService` keeps an SDK client, whose environment holds the websocket root."""
     return str(service._client._client_wrapper.get_environment().production)

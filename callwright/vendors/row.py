@@ -12,9 +12,13 @@ from callwright.stage import Stage
 from callwright.vendors.endpoint import Root, parse_root
 
 Ability = Literal[
-    "word_timestamps", "end_of_turn", "streaming", "parallel_tools", "prompt_cache", "gross_prompt_tokens"
+    "word_timestamps", "word_ends", "end_of_turn", "streaming", "parallel_tools", "prompt_cache", "gross_prompt_tokens"
 ]
-"""What a vendor can do; `gross_prompt_tokens`: its count of prompt tokens includes those read from its cache."""
+"""What a vendor can do.
+
+word_ends            its voice says where words end, in messages that `upstream.WordEnds` reads
+gross_prompt_tokens  its count of prompt tokens includes those read from its cache
+"""
 Settings = Mapping[str, JsonValue]
 
 CUSTOM_MODEL = "custom:"

@@ -19,9 +19,9 @@ import pytest
 from cartesia import AsyncCartesia
 
 from callwright.simulators.account import AccountSettings, Delay
-from callwright.simulators.cartesia_context import TextBuffer
 from callwright.simulators.faults import Fault
 from callwright.simulators.server import VendorServer
+from callwright.simulators.text_buffer import TextBuffer
 
 pytestmark = pytest.mark.skipif(
     shutil.which("flite") is None and shutil.which("espeak-ng") is None, reason="no speech engine is installed"
