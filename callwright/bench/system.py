@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import callwright
+from callwright.bench.environment import Environment, Progress
 from callwright.bench.systems.protocol import CallRequest, Ended, News, Ready, Up
 from callwright.simulators.errors import SimulatorError
 
@@ -17,12 +22,41 @@ T = TypeVar("T")
 START_LIMIT_S = 60.0
 CLOSE_LIMIT_S = 10.0
 
-SYSTEMS: dict[str, tuple[str, ...]] = {
-    "callwright": ("callwright.bench.systems.callwright",),
-    "pipecat": ("callwright.bench.systems.pipecat",),
-    "pipecat-tuned": ("callwright.bench.systems.pipecat", "--tuned"),
+LIVEKIT_AGENTS = Environment(
+    "livekit-agents-1.8.9",
+    (
+        "livekit-agents==1.8.9",
+        "livekit-plugins-anthropic==1.8.9",
+        "livekit-plugins-cartesia==1.8.9",
+        "livekit-plugins-deepgram==1.8.9",
+        "livekit==1.1.21",
+        "livekit-api==1.2.2",
+        # what our side of that process needs: the protocol, the agent's script, tokens
+        "docstring-parser==0.18.0",
+        "loguru==0.7.3",
+        "platformdirs==4.4.0",
+        "pyyaml==6.0.3",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A module to run, its arguments, and the environment it needs; None: ours."""
+
+    module: str
+    arguments: tuple[str, ...] = ()
+    environment: Environment | None = None
+
+
+SYSTEMS: dict[str, System] = {
+    "callwright": System("callwright.bench.systems.callwright"),
+    "pipecat": System("callwright.bench.systems.pipecat"),
+    "pipecat-tuned": System("callwright.bench.systems.pipecat", ("--tuned",)),
+    "livekit-agents": System("callwright.bench.systems.livekit_agents", (), LIVEKIT_AGENTS),
+    "livekit-agents-tuned": System("callwright.bench.systems.livekit_agents", ("--tuned",), LIVEKIT_AGENTS),
 }
-"""Every system the bench knows: the module to run, and its arguments."""
+"""Every system the bench knows."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +70,15 @@ class SystemCall:
 class SystemProcess:
     """The process of one system; an async context manager, ready to take orders inside.
 
-    It ends with its owner, because it reads its orders from a pipe that the owner holds. Raises SimulatorError
-    when it does not come up.
+    It ends with its owner, because it reads its orders from a pipe that the owner holds. `progress` hears of the
+    system's environment being installed, which happens on first use. Raises SimulatorError when it does not come
+    up.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, progress: Progress = lambda _: None) -> None:
         self.name = name
+        self._progress = progress
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -49,10 +86,17 @@ class SystemProcess:
         self._dead = False
 
     async def __aenter__(self) -> Self:
+        system = SYSTEMS[self.name]
+        python, variables = sys.executable, dict(os.environ)
+        if system.environment is not None:
+            python = str(await system.environment.ensure(progress=self._progress))
+            variables["PYTHONPATH"] = self._only_ours()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            python,
             "-m",
-            *SYSTEMS[self.name],
+            system.module,
+            *system.arguments,
+            env=variables,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the bench, which ends its systems
@@ -73,6 +117,12 @@ class SystemProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._close()
+
+    def _only_ours(self) -> str:
+        """A folder with nothing importable but our package, whatever stands beside it where it is installed."""
+        self._folder = tempfile.TemporaryDirectory(prefix="callwright-system-")
+        Path(self._folder.name, "callwright").symlink_to(Path(callwright.__file__).resolve().parent)
+        return self._folder.name
 
     async def start(self, request: CallRequest) -> SystemCall:
         """Order a call; if the process is gone, the call's futures say so."""
@@ -129,6 +179,8 @@ class SystemProcess:
                 await process.wait()
         if self._reading is not None:
             await asyncio.gather(self._reading, return_exceptions=True)
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def _settle(future: asyncio.Future[T], value: T) -> None:

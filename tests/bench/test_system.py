@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from callwright.bench import system as systems
-from callwright.bench.system import SystemProcess
+from callwright.bench.system import System, SystemProcess
 from callwright.bench.systems.protocol import CallRequest, LiveKit
 from callwright.simulators.errors import SimulatorError
 
 
 @pytest.fixture(autouse=True)
 def silly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(systems.SYSTEMS, "silly", ("silly_system",))
-    monkeypatch.setitem(systems.SYSTEMS, "missing", ("no_such_system",))
+    monkeypatch.setitem(systems.SYSTEMS, "silly", System("silly_system"))
+    monkeypatch.setitem(systems.SYSTEMS, "missing", System("no_such_system"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 

@@ -28,6 +28,8 @@ _HIDDEN = ("api_key", "base_url")
 async def hold(request: CallRequest, tell: Tell) -> Ended:
     """One call with the agent's script as it stands."""
     agent = load(request.agent)
+    if request.tts != "cartesia":
+        agent = dataclasses.replace(agent, voice=None)
     config = _config(request, agent)
     rooms: list[Room] = []
     call = LiveCall(_noticed(agent, config, rooms.append), config, request.room, call_id=request.call)
@@ -50,6 +52,8 @@ def _config(request: CallRequest, agent: Agent) -> Config:
     return load_config(
         file=None,
         overrides=[
+            f"tts.vendor={request.tts}",
+            *([] if request.queue_ms is None else [f"room.output_queue_ms={request.queue_ms}"]),
             *(f"{stage}.base_url={request.stand_ins}" for stage in stages),
             *(f"{stage}.api_key={request.key}" for stage in stages),
             f"room.url={request.livekit.url}",

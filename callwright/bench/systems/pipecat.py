@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from anthropic import AsyncAnthropic
@@ -34,29 +34,22 @@ from pipecat.processors.aggregators.llm_response_universal import (
 from pipecat.services.anthropic.llm import AnthropicLLMService
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.deepgram.tts import DeepgramTTSService
 from pipecat.services.llm_service import FunctionCallParams
-from pipecat.services.tts_service import TextAggregationMode
+from pipecat.services.tts_service import TextAggregationMode, TTSService
 from pipecat.transports.livekit.transport import LiveKitParams, LiveKitTransport
 from pipecat.workers.runner import WorkerRunner
 from pydantic import JsonValue
 
 from callwright.agent import Agent, load
 from callwright.bench.systems.host import Tell, main
+from callwright.bench.systems.models import AURA_VOICE, CONNECTED, LLM_MODEL, SPEECH_MODELS, STT_MODEL, TTS_MODEL, VOICE
 from callwright.bench.systems.protocol import CallRequest, Ended, Ready
 from callwright.simulators.livekit import LiveKitKeys, token
 from callwright.tools import Tool
 
-STT_MODEL = "nova-3-general"
-LLM_MODEL = "claude-haiku-5-5"
-"""As Callwright's default, so that the same prompt is cached by the same rules."""
-
-TTS_MODEL = "sonic-3.6"
-VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
 VAD_STOP_MS = 200.0
 """Pipecat's default `VADParams.stop_secs`: after this much silence a turn may end."""
-
-CONNECTED = "[The caller is connected.]"
-"""Messages must begin with the user's; the same one that Callwright sends."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +86,9 @@ class _Bot:
         self.ending = False
         self.worker: PipelineWorker | None = None
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, remember: bool = True) -> None:
         assert self.worker is not None
-        await self.worker.queue_frame(TTSSpeakFrame(text))
+        await self.worker.queue_frame(TTSSpeakFrame(text, append_to_context=remember))
 
     async def end(self, farewell: str | None = None) -> None:
         assert self.worker is not None
@@ -110,6 +103,8 @@ async def hold(tuning: Tuning, request: CallRequest, tell: Tell) -> Ended:
     agent = load(request.agent)
     bot = _Bot(request.call)
     keys = LiveKitKeys(request.livekit.url, request.livekit.key, request.livekit.secret)
+    if request.queue_ms is not None:
+        tuning = replace(tuning, queue_ms=request.queue_ms)
     queue: dict[str, Any] = {} if tuning.queue_ms is None else {"audio_out_queue_size_ms": tuning.queue_ms}
     transport = LiveKitTransport(
         url=keys.url,
@@ -132,13 +127,7 @@ async def hold(tuning: Tuning, request: CallRequest, tell: Tell) -> Ended:
             model=LLM_MODEL, enable_prompt_caching=True, system_instruction=agent.prompt
         ),
     )
-    tts = CartesiaTTSService(
-        api_key=request.key,
-        url=f"{websocket}/tts/websocket",
-        text_aggregation_mode=tuning.aggregation,
-        max_buffer_delay_ms=tuning.buffer_ms,
-        settings=CartesiaTTSService.Settings(model=TTS_MODEL, voice=agent.voice or VOICE),
-    )
+    tts = _voice(tuning, request, agent)
     context = LLMContext([{"role": "user", "content": CONNECTED}], tools=[_schema(tool, bot) for tool in agent.tools])
     hears, remembers = LLMContextAggregatorPair(
         context, user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
@@ -153,7 +142,7 @@ async def hold(tuning: Tuning, request: CallRequest, tell: Tell) -> Ended:
     _react(transport, worker, agent)
 
     async def started(*_: object) -> None:
-        tell(Ready(call=request.call, wait_ms=VAD_STOP_MS, settings=_settings(tuning)))
+        tell(Ready(call=request.call, wait_ms=VAD_STOP_MS, settings=_settings(tuning, request)))
 
     worker.add_event_handler("on_pipeline_started", started)
     runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
@@ -163,6 +152,24 @@ async def hold(tuning: Tuning, request: CallRequest, tell: Tell) -> Ended:
     finally:
         await client.close()
     return Ended(call=request.call, reason="the pipeline finished", ok=True)
+
+
+def _voice(tuning: Tuning, request: CallRequest, agent: Agent) -> TTSService:
+    websocket = request.stand_ins.replace("http", "ws", 1)
+    if request.tts == "deepgram":
+        return DeepgramTTSService(
+            api_key=request.key,
+            base_url=websocket,
+            text_aggregation_mode=tuning.aggregation,
+            settings=DeepgramTTSService.Settings(voice=AURA_VOICE),
+        )
+    return CartesiaTTSService(
+        api_key=request.key,
+        url=f"{websocket}/tts/websocket",
+        text_aggregation_mode=tuning.aggregation,
+        max_buffer_delay_ms=tuning.buffer_ms,
+        settings=CartesiaTTSService.Settings(model=TTS_MODEL, voice=agent.voice or VOICE),
+    )
 
 
 def _react(transport: LiveKitTransport, worker: PipelineWorker, agent: Agent) -> None:
@@ -194,8 +201,8 @@ def _schema(tool: Tool, bot: _Bot) -> FunctionSchema:
     )
 
 
-def _settings(tuning: Tuning) -> dict[str, JsonValue]:
-    models: dict[str, JsonValue] = {"stt": STT_MODEL, "llm": LLM_MODEL, "tts": TTS_MODEL}
+def _settings(tuning: Tuning, request: CallRequest) -> dict[str, JsonValue]:
+    models: dict[str, JsonValue] = {"stt": STT_MODEL, "llm": LLM_MODEL, "tts": SPEECH_MODELS[request.tts]}
     return models | tuning.settings
 
 

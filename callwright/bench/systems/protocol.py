@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+VoiceVendor = Literal["cartesia", "deepgram"]
+"""Cartesia says when each word is spoken, Deepgram does not."""
+
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,7 +27,9 @@ class CallRequest(_Line):
     """Hold one call: join `room`, talk to the one caller there, use the vendors at `stand_ins` with `key`.
 
     `environment` is set in the system's process before the call (a fresh calendar, for example); `folder` is
-    where the system may keep what it writes.
+    where the system may keep what it writes. `tts` is the vendor of the voice (the agent's own voice is
+    Cartesia's); `queue_ms` is how much of the agent's sound the room's queue holds, None leaves the system's own
+    default, and a system that cannot set it ends the call with `ok` false.
     """
 
     call: str
@@ -35,6 +40,8 @@ class CallRequest(_Line):
     agent: Path
     folder: Path
     environment: dict[str, str] = {}
+    tts: VoiceVendor = "cartesia"
+    queue_ms: int | None = None
 
 
 class Up(_Line):
