@@ -1,4 +1,4 @@
-"""`callwright show ID`: one call, to read or as JSON."""
+"""`callwright show ID`: one call, to read, as JSON or as a picture."""
 
 from __future__ import annotations
 
@@ -22,14 +22,23 @@ def register(app: typer.Typer) -> None:
         prices: Annotated[
             Path | None, typer.Option(metavar="CSV", help="Price by this book instead of the call's own.")
         ] = None,
+        picture: Annotated[
+            Path | None,
+            typer.Option(
+                "--plot", metavar="FILE.png", help="Draw it: the sound of both, the words where they sounded."
+            ),
+        ] = None,
     ) -> None:
         """Show a call: its transcript with each turn's latency, its tools, what it used and cost."""
         from callwright.commands._show_text import render, terminal
+        from callwright.errors import ConfigError
         from callwright.records import journal
         from callwright.records.calls import UnknownCall, find, load
         from callwright.records.database import Database, NoDatabase, default_url
         from callwright.records.prices import PriceBook
 
+        if picture and (as_json or events):
+            raise ConfigError("--plot draws a picture; --json and --events print: ask for them one after the other")
         book = PriceBook.load(prices) if prices else None
         try:
             opened = Database.open(database or default_url(), create=False)
@@ -42,6 +51,13 @@ def register(app: typer.Typer) -> None:
                     print(json.dumps(entry.to_json()))
                 return
             record = load(opened, call_id, book)
+            entries = journal.read(opened, call_id) if picture else []
+        if picture:
+            from callwright.commands._show_plot import write
+
+            for page in write(picture, record, entries):
+                print(page)
+            return
         if as_json:
             print(json.dumps(record.to_json(), indent=2))
         else:

@@ -170,14 +170,34 @@ class AgentSpeechEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HeardWord:
+    """One word of the agent and the samples [start, end) of the recording in which it sounded.
+
+    `estimated`: the voice gave no times, so the place was reckoned from the audio.
+    """
+
+    text: str
+    start: int
+    end: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AgentText(Event):
-    """Words the caller heard. `role` is answer, greeting, farewell, filler or statement."""
+    """What the caller heard of one thing the agent said, appended when it is over.
+
+    `role` is answer, greeting, farewell, filler or statement. `unheard` is what was still to be said when it
+    was cut off. `remembered`: the text stands so, word for word, in what the model is shown.
+    """
 
     kind: ClassVar[str] = "agent_text"
     turn: int
     text: str
     role: str
     interrupted: bool
+    words: tuple[HeardWord, ...] = ()
+    unheard: str = ""
+    remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
