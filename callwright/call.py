@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loguru import logger
-from pipecat.frames.frames import ControlFrame, ErrorFrame, TTSSpeakFrame
+from pipecat.frames.frames import ControlFrame, ErrorFrame
 from pipecat.pipeline.pipeline import Pipeline as PipecatPipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -41,9 +41,11 @@ from callwright.records.recording import Recording
 from callwright.records.tables import write_call
 from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
+from callwright.speech import Say
 from callwright.stage import STAGES, Stage
-from callwright.upstream import SMART_TURN_RATE, smart_turn
+from callwright.upstream import SMART_TURN_RATE, WordEnds, smart_turn
 from callwright.vendors.failure import next_step
+from callwright.voice import Voice, attentive
 
 APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
 REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
@@ -116,11 +118,13 @@ class LiveCall:
     def caller(self) -> str:
         return self._parts.room.caller or "" if self._parts else ""
 
-    async def say(self, text: str) -> None:
-        """Queue `text` to be spoken; it also enters the model's context once it was spoken."""
-        if self._worker and self._parts:
-            self._parts.scribe.expect("statement")
-            await self._worker.queue_frame(TTSSpeakFrame(text, append_to_context=True))
+    async def say(self, text: str, *, remember: bool = True) -> None:
+        """Queue `text` to be spoken; unless `remember` is false the model is shown what was heard of it."""
+        await self._say(Say(text, role="statement" if remember else "filler", remembered=remember))
+
+    async def _say(self, line: Say) -> None:
+        if self._worker:
+            await self._worker.queue_frame(line)
 
     async def end(self, farewell: str | None = None) -> None:
         """End politely: what is being said and the farewell are played, at most `call.end_timeout_s` long."""
@@ -249,7 +253,13 @@ class LiveCall:
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
         ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
         mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
-        voice = vendors.build("tts", config.tts, sample_rate=config.room.output_rate)
+        knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
+        voice: Voice = vendors.build(
+            "tts",
+            config.tts,
+            sample_rate=config.room.output_rate,
+            specialise=lambda service: attentive(service, *knows),
+        )
         context = LLMContext([{"role": "user", "content": CONNECTED}])
         scribe.watch(ears=ears, mind=mind, voice=voice)
         return Parts(
@@ -334,8 +344,7 @@ class LiveCall:
         assert self._parts
         if self._agent.greeting:
             await self._parts.room.until_heard(HEARD_LIMIT_S)
-            self._parts.scribe.expect("greeting")
-            await self._worker.queue_frame(TTSSpeakFrame(self._agent.greeting, append_to_context=True))
+            await self._say(Say(self._agent.greeting, role="greeting"))
         joined_ns = self._clock.monotonic_ns()
         while True:
             await asyncio.sleep(0.25)
@@ -363,8 +372,7 @@ class LiveCall:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.call.end_timeout_s):
                 if farewell:
-                    self._parts.scribe.expect("farewell")
-                    await self._worker.queue_frame(TTSSpeakFrame(farewell, append_to_context=True))
+                    await self._say(Say(farewell, role="farewell"))
                 spoken = _Spoken()
                 await self._worker.queue_frame(spoken)
                 await spoken.done.wait()

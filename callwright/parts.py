@@ -10,7 +10,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 from pipecat.services.stt_service import STTService
-from pipecat.services.tts_service import TTSService
 
 from callwright.agent import Agent
 from callwright.clock import Clock
@@ -20,6 +19,7 @@ from callwright.room import Room
 from callwright.scribe import Scribe
 from callwright.tools import Call
 from callwright.upstream import SmartTurn
+from callwright.voice import Voice
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Parts:
     room: Room
     ears: STTService
     mind: LLMService[Any]
-    voice: TTSService
+    voice: Voice
     context: LLMContext
     journal: Journal
     scribe: Scribe

@@ -25,14 +25,11 @@ class Playout:
         self.submitted += samples
         return start
 
-    def clear(self, *, now: int) -> int:
-        """The queue was emptied: nothing at or after the returned position will be heard."""
-        self._end = min(self._end, now)
-        return now
-
-    def played_until(self, now: int) -> int:
-        """The first sample position not yet played."""
-        return min(self._end, now)
+    def clear(self, dropped: int) -> int:
+        """The last `dropped` samples will not be heard after all; the position from which on there is silence."""
+        self._end -= dropped
+        self.submitted -= dropped
+        return self._end
 
     @property
     def end(self) -> int:

@@ -22,7 +22,9 @@ from callwright.arrival import Arrival
 from callwright.clock import Clock
 from callwright.config import RoomConfig
 from callwright.errors import RoomError
+from callwright.playback import Chunk, Playback
 from callwright.playout import Playout
+from callwright.speech import Utterance, UtteranceEnd
 from callwright.upstream import REFUSED, SMART_TURN_RATE, RoomTransport, disconnect_reason
 
 AGENT_STATE = "lk.agent.state"  # attribute read by LiveKit's stock clients (livekit-agents types.py:24)
@@ -61,6 +63,42 @@ class Listener(Protocol):
 
     def agent_cut(self, position: int) -> None:
         """What was to sound at or after `position` has been cleared."""
+        ...
+
+
+class SpeechListener(Protocol):
+    """Who keeps the floor: told of the agent's speech from the voice to the ear. Counts are samples at `Room.rate`."""
+
+    def made(self, stretch: str, pcm: bytes) -> None:
+        """The voice has made more of a stretch, 16-bit mono."""
+        ...
+
+    def finished(self, stretch: str) -> None:
+        """The voice has made all of it."""
+        ...
+
+    def submitted(self, chunk: Chunk, index: int, position: int) -> None:
+        """Its samples were handed over as numbers `index`…, to sound at `position` of the call's clock."""
+        ...
+
+    def played(self, index: int) -> None:
+        """All samples before number `index` have left for the caller."""
+        ...
+
+    def silenced(self, index: int) -> None:
+        """None from number `index` on was heard, and the count goes on there."""
+        ...
+
+    def ended(self, utterance: Utterance) -> None:
+        """All that was made of it has been played."""
+        ...
+
+    def interrupted(self) -> None:
+        """The pipeline is interrupted."""
+        ...
+
+    def connection(self, steady: bool) -> None:
+        """Whether somebody can hear at all."""
         ...
 
 
@@ -128,8 +166,11 @@ class Room:
         self._tasks: set[asyncio.Task[None]] = set()
         self._state_lock = asyncio.Lock()
         self._lost: asyncio.TimerHandle | None = None
+        self.speech: SpeechListener | None = None
+        self.playback = Playback(rate, self)
         self._transport = RoomTransport(
             self,
+            self.playback,
             url=credentials.url,
             room=name,
             queue_ms=config.output_queue_ms,
@@ -277,6 +318,8 @@ class Room:
 
     def connection_changed(self, state: str, reason: str) -> None:
         self._listener.room_changed(state, reason)
+        if self.speech:
+            self.speech.connection(state == "reconnected")
         if self._lost:
             self._lost.cancel()
             self._lost = None
@@ -290,12 +333,40 @@ class Room:
     def _give_up(self) -> None:
         self._listener.room_changed("disconnected", f"no connection for {RECONNECT_LIMIT_S:g} s")
 
-    def audio_submitted(self, pcm: bytes, queued_s: float) -> None:
-        position = self.playout.submit(len(pcm) // 2, now=self.now(), queued=round(queued_s * self.rate))
-        self._listener.agent_audio(position, pcm)
+    def made(self, stretch: str, pcm: bytes) -> None:
+        if self.speech:
+            self.speech.made(stretch, pcm)
 
-    def audio_cleared(self, queued_s: float) -> None:
-        self._listener.agent_cut(self.playout.clear(now=self.now()))
+    def finished(self, stretch: str) -> None:
+        if self.speech:
+            self.speech.finished(stretch)
+
+    def passed(self, end: UtteranceEnd) -> None:
+        if self.speech:
+            self.speech.ended(end.utterance)
+
+    def interrupted(self) -> None:
+        if self.speech:
+            self.speech.interrupted()
+        else:
+            self.playback.cut()
+
+    # -- what the playback tells (playback.Listener)
+
+    def submitted(self, chunk: Chunk, index: int, queued: int) -> None:
+        position = self.playout.submit(chunk.samples + chunk.padding, now=self.now(), queued=queued)
+        if self.speech:
+            self.speech.submitted(chunk, index, position)
+        self._listener.agent_audio(position, chunk.pcm)
+
+    def played(self, index: int) -> None:
+        if self.speech:
+            self.speech.played(index)
+
+    def silenced(self, index: int, dropped: int) -> None:
+        if self.speech:
+            self.speech.silenced(index)
+        self._listener.agent_cut(self.playout.clear(dropped))
 
 
 def room_error(url: str, failure: str) -> RoomError:

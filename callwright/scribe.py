@@ -30,10 +30,6 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import LLMUsageMetricsData, MetricsData, STTUsageMetricsData, TTSUsageMetricsData
-from pipecat.processors.aggregators.llm_response_universal import (
-    AssistantTurnStoppedMessage,
-    LLMAssistantAggregator,
-)
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.clock import Clock
@@ -83,8 +79,8 @@ class Scribe:
         }
         self._speech_ended = -1
         self._answering = 0
-        self._role = "greeting"
         self._agent_sounding = False
+        self._paused_at: int | None = None
         self._caller_speaking = False
         self._clock = clock
         self._sound_ns = clock.monotonic_ns()
@@ -106,18 +102,9 @@ class Scribe:
         voice.add_event_handler("on_before_push_frame", self._voice_pushed)
         self._room.output.add_event_handler("on_before_push_frame", self._output_pushed)
 
-    def watch_memory(self, memory: LLMAssistantAggregator) -> None:
-        """Hang on the aggregator that knows what the agent has said."""
-        memory.add_event_handler("on_assistant_turn_stopped", self._agent_said)
-
     def silence_s(self, now_ns: int) -> float:
         """Seconds since either side made a sound; 0 while one does."""
         return 0.0 if self._agent_sounding or self._caller_speaking else (now_ns - self._sound_ns) / 1e9
-
-    def expect(self, role: str) -> None:
-        """What the agent says next, outside an answer: greeting, farewell or statement."""
-        self._role = role
-        self._answering = self.turn
 
     # -- ears
 
@@ -151,7 +138,6 @@ class Scribe:
 
     async def _mind_pushed(self, _: FrameProcessor, frame: Frame) -> None:
         if isinstance(frame, LLMFullResponseStartFrame):
-            self._role, self._answering = "answer", self.turn
             self._start("llm")
         elif isinstance(frame, LLMTextFrame | FunctionCallsStartedFrame):
             self._first_byte("llm")
@@ -191,36 +177,42 @@ class Scribe:
 
     # -- the room
 
+    def answering(self, turn: int) -> None:
+        """The agent audio that is submitted next belongs to an answer to that turn."""
+        self._answering = turn
+
     def agent_audio(self, position: int) -> None:
         """Agent audio that will sound at `position` was submitted."""
         if not self._agent_sounding:
+            self._agent_paused(interrupted=False)  # it was only a pause
             self._agent_sounding = True
             self.note(events.AgentSpeechStarted(turn=self._answering, sample=position))
 
     def agent_cut(self, position: int) -> None:
-        """The agent was silenced at `position`."""
-        self._agent_silent(position, interrupted=True)
-
-    async def _output_pushed(self, _: FrameProcessor, frame: Frame) -> None:
-        if isinstance(frame, BotStoppedSpeakingFrame):
-            self._agent_silent(self._room.playout.end, interrupted=False)
-
-    def _agent_silent(self, position: int, *, interrupted: bool) -> None:
+        """The agent was silenced at `position`; whether for good is not known yet."""
         if self._agent_sounding:
             self._agent_sounding = False
             self._sound_ns = self._clock.monotonic_ns()
+            self._paused_at = position
+
+    def interrupted(self) -> None:
+        """The agent will not go on with what it was saying."""
+        self._agent_paused(interrupted=True)
+
+    def _agent_paused(self, *, interrupted: bool) -> None:
+        if self._paused_at is not None:
+            position, self._paused_at = self._paused_at, None
             self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=interrupted))
 
-    async def _agent_said(self, _: LLMAssistantAggregator, message: AssistantTurnStoppedMessage) -> None:
-        if message.content:
-            self.note(
-                events.AgentText(
-                    turn=self._answering,
-                    text=message.content,
-                    role=self._role,
-                    interrupted=message.interrupted,
-                )
-            )
+    async def _output_pushed(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, BotStoppedSpeakingFrame):
+            self._agent_silent(self._room.playout.end)
+
+    def _agent_silent(self, position: int) -> None:
+        if self._agent_sounding:
+            self._agent_sounding = False
+            self._sound_ns = self._clock.monotonic_ns()
+            self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=False))
 
     # -- stages
 

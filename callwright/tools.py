@@ -44,8 +44,11 @@ class Call(Protocol):
         """Whether the call is ending already, because `end` was called or for any other reason."""
         ...
 
-    async def say(self, text: str) -> None:
-        """Speak `text` to the caller as the agent, now, without asking the model."""
+    async def say(self, text: str, *, remember: bool = True) -> None:
+        """Speak `text` to the caller as the agent, now, without asking the model.
+
+        The model is shown what was heard of it, unless `remember` is false ("one moment, please").
+        """
         ...
 
     async def end(self, farewell: str | None = None) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import re
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -17,9 +19,19 @@ import numpy.typing as npt
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+from pipecat.audio.utils import create_stream_resampler
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
-from pipecat.frames.frames import Frame, InterruptionFrame, TranscriptionFrame
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.livekit.transport import (
     LiveKitInputTransport,
@@ -30,6 +42,8 @@ from pipecat.transports.livekit.transport import (
 )
 
 from callwright.loudness import Loudness
+from callwright.playback import Playback
+from callwright.speech import UtteranceEnd
 
 SMART_TURN_RATE = 16_000
 """Hz; the rate Smart Turn v3 was trained at."""
@@ -58,12 +72,20 @@ class RoomOwner(Protocol):
         """state: reconnecting, reconnected or disconnected."""
         ...
 
-    def audio_submitted(self, pcm: bytes, queued_s: float) -> None:
-        """About to hand `pcm` to the audio source, which still holds `queued_s` seconds."""
+    def made(self, stretch: str, pcm: bytes) -> None:
+        """The voice has made audio of a stretch, 16-bit mono at the room's rate; it is queued now."""
         ...
 
-    def audio_cleared(self, queued_s: float) -> None:
-        """The source's queue was just emptied; `queued_s` seconds of what was submitted will never be heard."""
+    def finished(self, stretch: str) -> None:
+        """The voice has made all of a stretch."""
+        ...
+
+    def passed(self, end: UtteranceEnd) -> None:
+        """All that was made of an utterance has been played."""
+        ...
+
+    def interrupted(self) -> None:
+        """The pipeline is interrupted: nothing of what was queued may sound."""
         ...
 
 
@@ -74,7 +96,6 @@ class _Client(LiveKitTransportClient):
     connect_attempts = 3
     connect_timeout_s = 10.0
     """For all attempts together."""
-    dropping = False
     _refused = ""
 
     async def setup(self, setup: Any) -> None:
@@ -198,45 +219,97 @@ class _Client(LiveKitTransportClient):
         if was_connected:
             self.owner.connection_changed("disconnected", disconnect_reason(reason))
 
-    async def publish_audio(self, audio_frame: rtc.AudioFrame) -> bool:
-        if self.dropping or not self._connected or not self._audio_source:
-            return False
-        self.owner.audio_submitted(bytes(audio_frame.data), self._audio_source.queued_duration)
-        return await super().publish_audio(audio_frame)
+    # -- the outlet of the playback
+
+    @property
+    def open(self) -> bool:
+        return self._connected and self._audio_source is not None
+
+    def queued(self) -> int:
+        source = self._audio_source
+        return 0 if source is None else round(source.queued_duration * source.sample_rate)
+
+    async def send(self, pcm: bytes) -> None:
+        await self.publish_audio(rtc.AudioFrame(pcm, self._out_sample_rate, 1, len(pcm) // 2))
 
     def clear(self) -> None:
-        """Silence the agent at once: read what is still queued, then drop it, in one step."""
-        source = self._audio_source
-        if source is None:
-            return
-        queued_s = source.queued_duration
-        source.clear_queue()
-        self.owner.audio_cleared(queued_s)
+        if self._audio_source is not None:
+            self._audio_source.clear_queue()
 
 
 class _Output(LiveKitOutputTransport):
-    """Falls silent on the first sign of an interruption, before any vendor is told."""
+    """Gives the agent's speech to our playback instead of Pipecat's sender, and every other frame its place in it."""
 
     _client: _Client
+    owner: RoomOwner
+    playback: Playback
+    _playing: asyncio.Task[None] | None = None
+
+    async def set_transport_ready(self, frame: Any) -> None:
+        await super().set_transport_ready(frame)
+        self._other_rates = create_stream_resampler()
+        if self._playing is None:
+            self._playing = self.create_task(self.playback.run(self._client, self._due, self._sounding), "playback")
+
+    async def cleanup(self) -> None:
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            await self.cancel_task(playing)
+        await super().cleanup()  # type: ignore[no-untyped-call]
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        if not isinstance(frame, InterruptionFrame):
-            await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            self.owner.interrupted()  # silent before anybody else is told
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            self.playback.accept()
+
+    async def _handle_frame(self, frame: Frame) -> None:
+        if isinstance(frame, InterruptionFrame):
             return
-        self._client.clear()
-        # Until the stock code has emptied its own queue, a chunk of the old answer could still slip in.
-        self._client.dropping = True
-        try:
-            await super().process_frame(frame, direction)
-        finally:
-            self._client.dropping = False
+        if isinstance(frame, OutputAudioRawFrame):
+            await self._queue(frame)
+            return
+        if isinstance(frame, TTSStoppedFrame) and frame.context_id:
+            self.playback.close(frame.context_id)
+            self.owner.finished(frame.context_id)
+        self.playback.mark(frame)
+
+    async def _queue(self, frame: OutputAudioRawFrame) -> None:
+        """Speech belongs to its context; any other sound is a stretch of its own."""
+        stretch = getattr(frame, "context_id", None) if isinstance(frame, TTSAudioRawFrame) else None
+        pcm = frame.audio
+        if frame.sample_rate != self.sample_rate:
+            pcm = await self._other_rates.resample(pcm, frame.sample_rate, self.sample_rate)
+        if stretch:
+            self.owner.made(stretch, pcm)
+            self.playback.append(stretch, pcm)
+        else:
+            self.playback.append(frame.name, pcm)
+            self.playback.close(frame.name)
+
+    async def _due(self, frame: Frame) -> None:
+        if isinstance(frame, UtteranceEnd):
+            self.owner.passed(frame)
+        await self.push_frame(frame)
+
+    async def _sounding(self, sounding: bool) -> None:
+        await self.broadcast_frame(BotStartedSpeakingFrame if sounding else BotStoppedSpeakingFrame)
 
 
 class RoomTransport(LiveKitTransport):
     """Pipecat's LiveKit transport with our client and output in the places of the stock ones."""
 
     def __init__(
-        self, owner: RoomOwner, *, url: str, room: str, queue_ms: int, rate: int, connect_timeout_s: float
+        self,
+        owner: RoomOwner,
+        playback: Playback,
+        *,
+        url: str,
+        room: str,
+        queue_ms: int,
+        rate: int,
+        connect_timeout_s: float,
     ) -> None:
         params = LiveKitParams(
             audio_in_enabled=True,
@@ -248,13 +321,16 @@ class RoomTransport(LiveKitTransport):
         )
         super().__init__(url, "", room, params)
         client = _Client(url, "", room, params, self._client._callbacks, self.name)
-        client.owner = owner
+        client.owner = self._owner = owner
         client.connect_timeout_s = connect_timeout_s
         self._client: _Client = client
+        self._playback = playback
 
     def output(self) -> LiveKitOutputTransport:
         if not self._output:
-            self._output = _Output(self, self._client, self._params, name=self._output_name)
+            output = _Output(self, self._client, self._params, name=self._output_name)
+            output.owner, output.playback = self._owner, self._playback
+            self._output = output
         return self._output
 
     def input(self) -> LiveKitInputTransport:
@@ -370,3 +446,44 @@ class SmartTurn:
 def smart_turn() -> SmartTurn:
     """The process's one end-of-turn model, loaded on first use (about 0.1 s)."""
     return SmartTurn()
+
+
+class WordEnds:
+    """Mixin for a voice whose websocket says where each word ends: Pipecat reads only where it starts.
+
+    The messages are `{"word_timestamps": {"words": […], "start": […], "end": […]}}`, as Cartesia sends them.
+    """
+
+    _ends: tuple[float, ...] = ()
+
+    def _get_websocket(self) -> Any:
+        return _Overheard(super()._get_websocket(), self._note_ends)  # type: ignore[misc]
+
+    def _note_ends(self, message: str | bytes) -> None:
+        mark = b'"word_timestamps"' if isinstance(message, bytes) else '"word_timestamps"'
+        if mark in message:  # type: ignore[operator]
+            times = json.loads(message).get("word_timestamps") or {}
+            self._ends = tuple(times.get("end") or ())
+
+    def with_ends(self, word_times: list[tuple[str, float]]) -> list[tuple[str, float, float | None]]:
+        """The words with the ends of the message they came in, if there is one for each."""
+        ends: Iterable[float | None] = self._ends
+        if len(self._ends) != len(word_times):
+            ends = [None] * len(word_times)
+        return [(word, start, end) for (word, start), end in zip(word_times, ends, strict=True)]
+
+
+class _Overheard:
+    """A websocket whose messages are shown to somebody before their reader gets them."""
+
+    def __init__(self, websocket: Any, show: Any) -> None:
+        self._websocket = websocket
+        self._show = show
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._websocket, name)
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        async for message in self._websocket:
+            self._show(message)
+            yield message

@@ -17,6 +17,8 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.utils.text.base_text_aggregator import TextType
 
+from callwright.speech import Piece, Say, Utterance, UtteranceEnd
+
 _CLAUSE = ",;:–—"
 _SENTENCE = ".!?…"
 _CLOSERS = "\"'”’)]"
@@ -85,11 +87,13 @@ def _abbreviation(text: str) -> bool:
 
 
 class Clauses(FrameProcessor):
-    """Stands between mind and voice: tokens in, speakable pieces out."""
+    """Stands between memory and voice: tokens in, pieces out that say which part of which utterance they are."""
 
     def __init__(self, cutter: ClauseCutter | None = None) -> None:
         super().__init__()
         self._cutter = cutter or ClauseCutter()
+        self._utterance: Utterance | None = None
+        self._sent = 0  # characters of it that went to the voice
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -97,12 +101,26 @@ class Clauses(FrameProcessor):
             for piece in self._cutter.feed(frame.text):
                 await self._speak(piece)
             return
+        ended: Utterance | None = None
         if isinstance(frame, LLMFullResponseStartFrame | InterruptionFrame):
             self._cutter.reset()
-        elif isinstance(frame, LLMFullResponseEndFrame) and (rest := self._cutter.flush()):
-            await self._speak(rest)
+            self._utterance, self._sent = frame.metadata.get("utterance"), 0
+        elif isinstance(frame, LLMFullResponseEndFrame):
+            if rest := self._cutter.flush():
+                await self._speak(rest)
+            ended, self._utterance = self._utterance, None
+        elif isinstance(frame, Say):
+            ended = frame.utterance
         await self.push_frame(frame, direction)
+        if ended:
+            await self.push_frame(UtteranceEnd(ended))
 
     async def _speak(self, piece: str) -> None:
         # The piece keeps its leading space: vendors join the pieces of an utterance verbatim.
-        await self.push_frame(AggregatedTextFrame(piece, TextType.SENTENCE, raw_text=piece))
+        if self._utterance is None:
+            await self.push_frame(AggregatedTextFrame(piece, TextType.SENTENCE, raw_text=piece))
+            return
+        self._sent += len(piece)
+        await self.push_frame(
+            Piece(piece, TextType.SENTENCE, raw_text=piece, utterance=self._utterance, end=self._sent)
+        )

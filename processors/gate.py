@@ -40,6 +40,11 @@ class Gate:
         mind.add_event_handler("on_before_process_frame", self._before_asking)
 
     @property
+    def busy(self) -> bool:
+        """Whether the model waits for a tool."""
+        return any(not task.done() and key not in self._interrupted for key, task in self._running.items())
+
+    @property
     def schemas(self) -> ToolsSchema:
         """The tools as the model is offered them; the same, in the same order, for every call."""
         return ToolsSchema(standard_tools=[_schema(tool) for tool in self._tools.values()])

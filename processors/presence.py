@@ -5,6 +5,8 @@ Sits behind the room's output, where a word passes when it is due to be heard.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 
 from livekit import rtc
@@ -14,18 +16,18 @@ from pipecat.frames.frames import (
     Frame,
     FunctionCallsStartedFrame,
     InterimTranscriptionFrame,
-    LLMAssistantPushAggregationFrame,
     LLMFullResponseEndFrame,
     TranscriptionFrame,
-    TTSTextFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from callwright.room import Room
-
-_SEGMENT_ENDS = (LLMFullResponseEndFrame, LLMAssistantPushAggregationFrame, UserStartedSpeakingFrame)
+from callwright.parts import Parts
+from callwright.room import TRANSCRIPTION_FINAL, Room
+from callwright.speech import Utterance
+from processors.floor import Settled
+from processors.floor_keeper import FloorKeeper
 
 
 class AgentState:
@@ -62,21 +64,78 @@ class AgentState:
         self._speaking = sounding
 
 
-class Presence(FrameProcessor):
-    """Publishes `lk.agent.state` and the agent's `lk.transcription` stream, one segment an answer."""
+class AgentCaptions:
+    """Publishes the agent's words in `lk.transcription` as they are heard, one segment an utterance.
+
+    Told without waiting; one task writes, in order. Captions are for display: losing one never harms the call.
+    """
 
     def __init__(self, room: Room) -> None:
-        super().__init__()
         self._room = room
+        self._written: dict[Utterance, int] = {}
+        self._writers: dict[Utterance, rtc.TextStreamWriter | None] = {}
+        self._news: asyncio.Queue[tuple[Utterance, str | None]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def heard(self, utterance: Utterance, text: str) -> None:
+        """So much of it has been heard by now."""
+        more = text[self._written.get(utterance, 0) :]
+        self._written[utterance] = len(text)
+        if more:
+            self._tell(utterance, more)
+
+    def settled(self, settled: Settled, cut: bool) -> None:
+        """No more of it will be heard."""
+        if self._written.pop(settled.utterance, 0):
+            self._tell(settled.utterance, None)
+
+    def _tell(self, utterance: Utterance, text: str | None) -> None:
+        self._news.put_nowait((utterance, text))
+        if self._task is None:
+            self._task = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        while True:
+            utterance, text = await self._news.get()
+            try:
+                if text is None:
+                    writer = self._writers.pop(utterance, None)
+                    if writer:
+                        await writer.aclose(attributes={TRANSCRIPTION_FINAL: "true"})
+                    continue
+                if utterance not in self._writers:
+                    self._writers[utterance] = await self._room.open_caption(f"SG_{uuid.uuid4().hex[:12]}")
+                if writer := self._writers[utterance]:
+                    await writer.write(text)
+            except Exception:
+                self._writers[utterance] = None  # the room is going
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for writer in self._writers.values():
+            if writer:
+                with contextlib.suppress(Exception):
+                    await writer.aclose(attributes={TRANSCRIPTION_FINAL: "true"})
+
+
+class Presence(FrameProcessor):
+    """Publishes `lk.agent.state` and the agent's captions."""
+
+    def __init__(self, parts: Parts, keeper: FloorKeeper) -> None:
+        super().__init__()
+        self._room = parts.room
         self._state = AgentState()
-        self._writer: rtc.TextStreamWriter | None = None
+        captions = AgentCaptions(parts.room)
+        keeper.tell(heard=captions.heard, settled=captions.settled)
+        parts.on_close(captions.aclose)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
-        if isinstance(frame, TTSTextFrame):
-            await self._caption(frame.text)
-        elif isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame):
+        if isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame):
             self._state.speech(isinstance(frame, BotStartedSpeakingFrame))
         elif isinstance(frame, UserStartedSpeakingFrame):
             self._state.caller_started()
@@ -86,35 +145,9 @@ class Presence(FrameProcessor):
             self._state.tools_called()
         elif isinstance(frame, LLMFullResponseEndFrame):
             self._state.answered()
-        elif not isinstance(frame, LLMAssistantPushAggregationFrame):
+        else:
             return
         self._room.show_state(self._state.state)
-        if isinstance(frame, _SEGMENT_ENDS):
-            await self._close()
-
-    async def _caption(self, text: str) -> None:
-        try:
-            if self._writer is None:
-                self._writer = await self._room.open_caption(f"SG_{uuid.uuid4().hex[:12]}")
-                if self._writer is None:
-                    return
-            else:
-                text = text if text.startswith(" ") else f" {text}"
-            await self._writer.write(text)
-        except Exception:
-            self._writer = None  # the room is going; captions are for display only
-
-    async def _close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            try:
-                await writer.aclose(attributes={"lk.transcription_final": "true"})
-            except Exception:
-                return  # as above
-
-    async def cleanup(self) -> None:
-        await self._close()
-        await super().cleanup()  # type: ignore[no-untyped-call]
 
 
 class CallerCaptions(FrameProcessor):

@@ -8,6 +8,7 @@ pause, so that its verdict is there by the time the pause is long enough.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator, LLMUserAggregatorParams
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_mute.base_user_mute_strategy import BaseUserMuteStrategy
-from pipecat.turns.user_start.transcription_user_turn_start_strategy import TranscriptionUserTurnStartStrategy
-from pipecat.turns.user_start.vad_user_turn_start_strategy import VADUserTurnStartStrategy
 from pipecat.turns.user_stop.base_user_turn_stop_strategy import BaseUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
@@ -33,6 +32,9 @@ from callwright.parts import Parts
 from callwright.tools import Call
 from callwright.upstream import SMART_TURN_RATE, SmartTurn, SpeechMeter, is_settled
 from processors.completeness import Completeness, judge
+from processors.floor_keeper import FloorKeeper
+from processors.interruptions import Interruptions
+from processors.overlap import Overlap, OverlapWaits
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ class TurnStop(BaseUserTurnStopStrategy):
         return self._clock.monotonic_ns() / 1e6
 
     async def handle_user_turn_started(self) -> None:
-        self._policy.begin()
+        # What is known of the pause stays: a turn may be granted to speech that has already ended.
+        self._arm()
 
     async def handle_user_turn_stopped(self) -> None:
         self._cancel_timer()
@@ -257,8 +260,14 @@ def _language(parts: Parts) -> str:
     return str(ears.settings.get("language") or ("en" if ears.model.endswith("-en") else ""))
 
 
-def listen(parts: Parts) -> LLMUserAggregator:
-    """The processor that turns speech and transcripts into the caller's turns in the context."""
+def listen(
+    parts: Parts, keeper: FloorKeeper, *, busy: Callable[[], bool], overlap: Overlap | None = None
+) -> LLMUserAggregator:
+    """The processor that turns speech and transcripts into the caller's turns in the context.
+
+    `busy` says whether the agent owes an answer although it does not speak. `overlap` decides what speech over
+    the agent means, in place of our own policy.
+    """
     turn = parts.config.turn
     meter = SpeechMeter(
         VADParams(
@@ -268,11 +277,19 @@ def listen(parts: Parts) -> LLMUserAggregator:
             min_volume=turn.vad_min_volume,
         )
     )
+    language = _language(parts)
+    end_of_turn = EndOfTurn(Waits(incomplete_ms=turn.incomplete_ms), language=language)
+    start = Interruptions(
+        overlap or Overlap(OverlapWaits(tail_ms=turn.vad_stop_ms), language=language),
+        keeper,
+        call=parts.call,
+        rate=SMART_TURN_RATE,
+        clock=parts.clock,
+        busy=lambda: keeper.floor.busy or busy(),
+        forget=end_of_turn.begin,
+    )
     stop = TurnStop(
-        EndOfTurn(
-            Waits(incomplete_ms=turn.incomplete_ms),
-            language=_language(parts),
-        ),
+        end_of_turn,
         meter=meter,
         model=parts.smart_turn if turn.smart_turn else None,
         early_ms=turn.vad_stop_ms / 2,
@@ -282,9 +299,8 @@ def listen(parts: Parts) -> LLMUserAggregator:
         parts.context,
         params=LLMUserAggregatorParams(
             vad_analyzer=meter,
-            # Voice activity opens a turn; so do words that it missed (spoken softly, or recognised late).
             user_turn_strategies=UserTurnStrategies(
-                start=[VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy(use_interim=False)],
+                start=[start],
                 stop=[stop],
             ),
             user_mute_strategies=[DeafWhileEnding(parts.call)],

@@ -20,16 +20,9 @@ def test_after_silence_a_chunk_begins_now() -> None:
     assert playout.submit(CHUNK, now=50_000, queued=0) == 50_000
 
 
-def test_what_is_cleared_was_not_played() -> None:
+def test_what_is_cleared_will_not_sound_and_the_next_chunk_begins_now() -> None:
     playout = Playout(RATE)
     playout.submit(CHUNK, now=0, queued=0)
     playout.submit(CHUNK, now=0, queued=CHUNK)
-    assert playout.clear(now=1200) == 1200
-    assert playout.played_until(5000) == 1200
-
-
-def test_played_never_runs_ahead_of_submitted() -> None:
-    playout = Playout(RATE)
-    playout.submit(CHUNK, now=0, queued=0)
-    assert playout.played_until(500) == 500
-    assert playout.played_until(99_999) == CHUNK
+    assert playout.clear(700) == 2 * CHUNK - 700
+    assert playout.submit(CHUNK, now=5000, queued=0) == 5000

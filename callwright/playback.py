@@ -1,0 +1,336 @@
+"""Playback: the agent's speech on its way into the room, able to stop at once and to go on from any word.
+
+Pipecat's own sender forgets which utterance a sample belongs to and can only throw away. This one keeps a
+stretch (what the voice makes under one context) until it has been played, so that a pause loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pipecat.frames.frames import Frame
+
+CHUNK_MS = 40
+"""What is handed to the room at once: 20 ms costs a third more of a core, and nothing is gained (livekit.md §4.1)."""
+
+TICK_MS = 10
+"""LiveKit's source lets go of 10 ms at a time; a shorter rest would wait in it for company."""
+
+LOOK_S = 0.04
+"""How often what has been played is looked at while nothing is handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples [offset, offset + len) of a stretch; s16le mono. `padding` samples of silence follow it."""
+
+    stretch: str
+    offset: int
+    pcm: bytes
+    padding: int = 0
+
+    @property
+    def samples(self) -> int:
+        return len(self.pcm) // 2
+
+
+@dataclass
+class _Track:
+    """One stretch, or what came of it after it had been taken for finished. `base`: offset of its first sample."""
+
+    stretch: str
+    base: int = 0
+    at: int = 0  # samples already taken
+    closed: bool = False
+    pcm: bytearray | None = None
+
+    def __post_init__(self) -> None:
+        self.pcm = bytearray()
+
+    @property
+    def samples(self) -> int:
+        assert self.pcm is not None
+        return len(self.pcm) // 2
+
+
+class SpeechQueue:
+    """Stretches of speech in the order they are played, with frames between them. Pure.
+
+    Nothing is forgotten before `forget`, so that `rewind` can go back to any sample.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._tick = rate * TICK_MS // 1000
+        self._items: list[_Track | Frame] = []
+        self._next = 0
+
+    def append(self, stretch: str, pcm: bytes) -> None:
+        """More audio of `stretch`; a new one is played after all others."""
+        index, track = self._find(stretch)
+        if track is None or index < self._next:
+            base = track.base + track.samples if track else 0
+            track = _Track(stretch, base)
+            self._items.append(track)
+        assert track.pcm is not None
+        track.pcm += pcm
+        track.closed = False
+
+    def close(self, stretch: str) -> None:
+        """No more audio of `stretch` is expected."""
+        _, track = self._find(stretch)
+        if track is not None:
+            track.closed = True
+
+    def mark(self, frame: Frame) -> None:
+        """`frame` is due when everything queued before it has been played."""
+        self._items.append(frame)
+
+    def take(self, limit: int) -> Chunk | Frame | None:
+        """What comes next: at most `limit` samples of one stretch, or a frame; None when it is not there yet."""
+        while self._next < len(self._items):
+            item = self._items[self._next]
+            if isinstance(item, Frame):
+                self._next += 1
+                return item
+            left = item.samples - item.at
+            if not item.closed:
+                left -= left % self._tick
+            if left > 0:
+                assert item.pcm is not None
+                size = min(left, limit)
+                chunk = Chunk(item.stretch, item.base + item.at, bytes(item.pcm[2 * item.at : 2 * (item.at + size)]))
+                item.at += size
+                return chunk
+            if not item.closed:
+                return None
+            self._next += 1
+        return None
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to take and nothing more is announced."""
+        return self._next == len(self._items)
+
+    def rewind(self, stretch: str, offset: int) -> None:
+        """Go back to sample `offset` of `stretch`: it and all that follows is taken again."""
+        for index, item in enumerate(self._items):
+            if isinstance(item, Frame) or item.stretch != stretch or offset >= item.base + item.samples:
+                continue
+            item.at = max(0, offset - item.base)
+            for later in self._items[index + 1 :]:
+                if isinstance(later, _Track):
+                    later.at = 0
+            self._next = min(self._next, index)
+            return
+
+    def clear(self) -> list[Frame]:
+        """Drop everything; the frames that were still waiting and must not be lost."""
+        kept = [item for item in self._items[self._next :] if isinstance(item, Frame) and not item.interruptible]
+        self._items.clear()
+        self._next = 0
+        return kept
+
+    def forget(self) -> None:
+        """Let go of what has been taken; call it when all of that was played."""
+        del self._items[: self._next]
+        self._next = 0
+
+    def _find(self, stretch: str) -> tuple[int, _Track | None]:
+        for index in range(len(self._items) - 1, -1, -1):
+            item = self._items[index]
+            if isinstance(item, _Track) and item.stretch == stretch:
+                return index, item
+        return -1, None
+
+
+class Outlet(Protocol):
+    """The room's audio source, as far as playback needs it."""
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody could hear."""
+        ...
+
+    def queued(self) -> int:
+        """Samples handed over that have not left yet."""
+        ...
+
+    async def send(self, pcm: bytes) -> None:
+        """Hand over s16le mono; returns when it fits into the source's queue."""
+        ...
+
+    def clear(self) -> None:
+        """Drop what has not left."""
+        ...
+
+
+class Listener(Protocol):
+    """Who is told where the agent's speech stands. `index` counts samples handed over since the call began."""
+
+    def submitted(self, chunk: Chunk, index: int, queued: int) -> None:
+        """`chunk` is handed over; its first sample is number `index`, and `queued` samples lie before it."""
+        ...
+
+    def played(self, index: int) -> None:
+        """All samples before `index` have left the source."""
+        ...
+
+    def silenced(self, index: int, dropped: int) -> None:
+        """The source was emptied: of what was handed over, the `dropped` samples from `index` on were not heard."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    index: int
+    stretch: str
+    offset: int
+    samples: int
+
+
+class Playback:
+    """Hands a `SpeechQueue` to the room's source in time. `run` it in a task.
+
+    `push` takes the frames whose time has come, `sounding` is told when speech begins and when all is played.
+    """
+
+    def __init__(self, rate: int, listener: Listener) -> None:
+        self._chunk = rate * CHUNK_MS // 1000
+        self._tick = rate * TICK_MS // 1000
+        self._rate = rate
+        self._listener = listener
+        self._queue = SpeechQueue(rate)
+        self._sent: deque[_Sent] = deque()
+        self._due: deque[tuple[int, Frame]] = deque()
+        self._wake = asyncio.Event()
+        self._outlet: Outlet | None = None
+        self._held = False
+        self._refusing = False
+        self._speaking = False
+        self.submitted = 0
+
+    # -- what is to be said
+
+    def append(self, stretch: str, pcm: bytes) -> None:
+        if not self._refusing:
+            self._queue.append(stretch, pcm)
+            self._wake.set()
+
+    def close(self, stretch: str) -> None:
+        self._queue.close(stretch)
+        self._wake.set()
+
+    def mark(self, frame: Frame) -> None:
+        """Have `frame` pushed when everything before it has been played."""
+        self._queue.mark(frame)
+        self._wake.set()
+
+    # -- stop and go
+
+    @property
+    def played(self) -> int:
+        """How many samples have left the source."""
+        return self.submitted - (self._outlet.queued() if self._outlet else 0)
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def hold(self) -> None:
+        """Fall silent at once and lose nothing."""
+        if not self._held:
+            self._held = True
+            self._silence()
+
+    def release(self, at: tuple[str, int] | None = None) -> None:
+        """Go on, from sample `at` = (stretch, offset), or from where it stopped."""
+        if at is not None:
+            self._queue.rewind(*at)
+        self._held = False
+        self._wake.set()
+
+    def cut(self) -> None:
+        """Fall silent at once and drop everything; what still comes is refused until `accept`."""
+        self._refusing = True
+        self._silence()
+        self._due.extend((self.submitted, frame) for frame in self._queue.clear())
+        self._held = False
+        self._wake.set()
+
+    def accept(self) -> None:
+        """What comes from now on is new."""
+        self._refusing = False
+
+    def _silence(self) -> None:
+        index = self.played
+        dropped = self.submitted - index
+        if self._outlet:
+            self._outlet.clear()
+        self.submitted = index
+        while self._sent and self._sent[-1].index >= index:
+            sent = self._sent.pop()
+            self._queue.rewind(sent.stretch, sent.offset)
+        if self._sent and (heard := index - self._sent[-1].index) < self._sent[-1].samples:
+            sent = self._sent.pop()
+            self._sent.append(_Sent(sent.index, sent.stretch, sent.offset, heard))
+            self._queue.rewind(sent.stretch, sent.offset + heard)
+        while self._due and self._due[-1][0] > index:
+            self._due.pop()  # its place in the queue is reached again
+        self._listener.silenced(index, dropped)
+
+    # -- in time
+
+    async def run(
+        self,
+        outlet: Outlet,
+        push: Callable[[Frame], Awaitable[None]],
+        sounding: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        """Play until cancelled."""
+        self._outlet = outlet
+        while True:
+            self._wake.clear()
+            item = None if self._held or not outlet.open else self._queue.take(self._chunk)
+            if isinstance(item, Chunk):
+                await self._submit(item, outlet)
+                if not self._speaking:
+                    self._speaking = True
+                    await sounding(True)
+            elif item is not None:
+                self._due.append((self.submitted, item))
+            played = self.played
+            self._listener.played(played)
+            while self._due and self._due[0][0] <= played:
+                await push(self._due.popleft()[1])
+            if item is None:
+                await self._rest(played, sounding)
+
+    async def _submit(self, chunk: Chunk, outlet: Outlet) -> None:
+        self._sent.append(_Sent(self.submitted, chunk.stretch, chunk.offset, chunk.samples))
+        while len(self._sent) > 1 and self._sent[0].index + self._rate * 5 < self.submitted:
+            self._sent.popleft()  # no source holds 5 s
+        padding = -chunk.samples % self._tick
+        self._listener.submitted(replace(chunk, padding=padding), self.submitted, outlet.queued())
+        self.submitted += chunk.samples + padding
+        await outlet.send(chunk.pcm + bytes(2 * padding))
+
+    async def _rest(self, played: int, sounding: Callable[[bool], Awaitable[None]]) -> None:
+        """Nothing can be handed over: wait for news, or for what was handed over to be played."""
+        if played >= self.submitted and not self._held and self._queue.drained and not self._due:
+            self._queue.forget()
+            if self._speaking:
+                self._speaking = False
+                await sounding(False)
+                return
+            limit = None
+        else:
+            limit = min(LOOK_S, max(0.005, (self.submitted - played) / self._rate)) if played < self.submitted else None
+        try:
+            async with asyncio.timeout(limit):
+                await self._wake.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,58 @@
+"""The voice, made to tell: which text went to the vendor under which context, and where its words lie."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol
+
+from pipecat.frames.frames import Frame
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.tts_service import TTSService
+
+from callwright.speech import Piece, Say
+
+
+class VoiceListener(Protocol):
+    """Who is told. A stretch is what the vendor makes under one context."""
+
+    def sent(self, stretch: str, cause: Piece | Say) -> None:
+        """The text of `cause` is about to go to the vendor as (part of) `stretch`."""
+        ...
+
+    def timed(self, stretch: str, words: Sequence[tuple[str, float, float | None]]) -> None:
+        """The vendor's own (text, start, end) in seconds from the stretch's first sample; end None if it has none."""
+        ...
+
+
+class Voice(TTSService):
+    """What every vendor's voice can do once it is attentive."""
+
+    listener: VoiceListener | None = None
+    _cause: Piece | Say | None = None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        if isinstance(frame, Piece | Say):
+            self._cause = frame
+        await super().process_frame(frame, direction)
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        if self.listener and self._cause:
+            self.listener.sent(context_id, self._cause)
+        async for frame in super().run_tts(text, context_id):
+            yield frame
+
+    async def add_word_timestamps(
+        self, word_times: list[tuple[str, float]], context_id: str | None = None, *args: Any, **options: Any
+    ) -> None:
+        if self.listener and context_id and self.audio_context_available(context_id):
+            self.listener.timed(context_id, self.with_ends(word_times))
+        await super().add_word_timestamps(word_times, context_id, *args, **options)
+
+    def with_ends(self, word_times: list[tuple[str, float]]) -> list[tuple[str, float, float | None]]:
+        """The words with their ends where the vendor tells them; Pipecat passes only the starts on."""
+        return [(word, start, None) for word, start in word_times]
+
+
+def attentive(service: type[TTSService], *mixins: type) -> type[TTSService]:
+    """A vendor's class that tells a listener what it says; `mixins` know more about that vendor's messages."""
+    return type(service.__name__, (*mixins, Voice, service), {})

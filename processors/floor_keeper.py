@@ -1,0 +1,152 @@
+"""Keeps the floor: brings the voice, the room and everybody who asks what was heard together at one `Floor`.
+
+Thin: it decides nothing that the floor has not decided, and it never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from callwright.parts import Parts
+from callwright.playback import Chunk
+from callwright.records.events import AgentText
+from callwright.speech import Piece, Role, Say, Utterance
+from processors.floor import Floor, Settled, Timed
+
+OnHeard = Callable[[Utterance, str], None]
+"""Told what of an utterance has been heard so far, each time it has become more."""
+
+OnSettled = Callable[[Settled, bool], None]
+"""Told what is left of an utterance that is over; True when it was cut off by the caller."""
+
+
+class FloorKeeper:
+    """One call's floor and its hold on the room."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.floor = Floor(parts.room.rate)
+        self._parts = parts
+        self._rate = parts.room.rate
+        self._on_heard: list[OnHeard] = []
+        self._on_settled: list[OnSettled] = []
+        self._heard: dict[Utterance, str] = {}
+        self._reasons: set[str] = set()
+        parts.room.speech = self
+        parts.voice.listener = self
+        parts.on_close(self.aclose)
+
+    def tell(self, *, heard: OnHeard | None = None, settled: OnSettled | None = None) -> None:
+        """Subscribe."""
+        if heard:
+            self._on_heard.append(heard)
+        if settled:
+            self._on_settled.append(settled)
+
+    # -- who has the floor
+
+    def open(self, role: Role, *, remembered: bool = True) -> Utterance:
+        """The agent is going to say something."""
+        return self.floor.open(role, self._parts.turn, remembered=remembered)
+
+    def end(self, utterance: Utterance) -> None:
+        """Nothing will come of it, or all that came was played."""
+        self._settle(self.floor.over(utterance), cut=False)
+
+    def hold(self, reason: str = "overlap") -> None:
+        """Silence the agent at once; nothing is lost."""
+        self._reasons.add(reason)
+        self._parts.room.playback.hold()
+
+    def release(self, reason: str = "overlap") -> None:
+        """Go on with the word that was broken off, once nobody holds the agent any more."""
+        self._reasons.discard(reason)
+        playback = self._parts.room.playback
+        if not self._reasons and playback.held:
+            playback.release(self.floor.resume_point())
+
+    def cut(self) -> None:
+        """The caller takes the floor: silence, and everything under way is over where it stands."""
+        self._reasons.discard("overlap")
+        self._parts.room.playback.cut()
+        self._parts.scribe.interrupted()
+        for settled in self.floor.cut():
+            self._settle(settled, cut=True)
+
+    async def aclose(self) -> None:
+        """The call is over, and so is whatever was being said."""
+        self.cut()
+
+    def _settle(self, settled: Settled | None, *, cut: bool) -> None:
+        if settled is None:
+            return
+        utterance = settled.utterance
+        self._show(utterance, settled.heard)
+        self._heard.pop(utterance, None)
+        for told in self._on_settled:
+            told(settled, cut)
+        if settled.heard or settled.unheard:
+            self._parts.scribe.note(
+                AgentText(
+                    turn=utterance.turn,
+                    text=settled.heard,
+                    role=utterance.role,
+                    interrupted=cut and bool(settled.unheard),
+                    words=settled.words,
+                    unheard=settled.unheard,
+                    remembered=utterance.remembered,
+                )
+            )
+
+    def _show(self, utterance: Utterance, heard: str) -> None:
+        if heard != self._heard.get(utterance, ""):
+            self._heard[utterance] = heard
+            for told in self._on_heard:
+                told(utterance, heard)
+
+    # -- what the voice tells (voice.VoiceListener)
+
+    def sent(self, stretch: str, cause: Piece | Say) -> None:
+        if isinstance(cause, Piece):
+            self.floor.sent(stretch, cause.utterance, cause.text, end=cause.end)
+        elif cause.utterance:
+            self.floor.sent(stretch, cause.utterance, cause.text, end=len(cause.utterance.text))
+
+    def timed(self, stretch: str, words: Sequence[tuple[str, float, float | None]]) -> None:
+        rate = self._rate
+        self.floor.timed(
+            stretch,
+            [Timed(word, round(at * rate), None if end is None else round(end * rate)) for word, at, end in words],
+        )
+
+    # -- what the room tells (room.SpeechListener)
+
+    def made(self, stretch: str, pcm: bytes) -> None:
+        self.floor.received(stretch, pcm)
+
+    def finished(self, stretch: str) -> None:
+        self.floor.closed(stretch)
+
+    def submitted(self, chunk: Chunk, index: int, position: int) -> None:
+        self.floor.submitted(chunk.stretch, chunk.offset, chunk.samples, index=index, position=position)
+        if (utterance := self.floor.utterance(chunk.stretch)) is not None:
+            self._parts.scribe.answering(utterance.turn)
+
+    def played(self, index: int) -> None:
+        self.floor.played(index)
+        for utterance in self.floor.speaking:
+            self._show(utterance, self.floor.heard(utterance))
+
+    def silenced(self, index: int) -> None:
+        self.floor.silenced(index)
+
+    def ended(self, utterance: Utterance) -> None:
+        self.end(utterance)
+
+    def interrupted(self) -> None:
+        self.cut()
+
+    def connection(self, steady: bool) -> None:
+        if steady:
+            self.release("connection")
+        else:
+            self.hold("connection")
