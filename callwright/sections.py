@@ -56,8 +56,8 @@ class RoomConfig(Section):
     url: Annotated[str, AfterValidator(_server)] | None = None
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
-    output_queue_ms: Annotated[int, Ge(100), Le(1000)] = 150
-    """Agent sound held in the room's queue. Pipecat's 1000 loses whole answers; below 100 it stutters."""
+    output_queue_ms: Annotated[int, Ge(50), Le(1000)] = 150
+    """Agent sound held in the room's queue: a stall of the program shorter than this is not heard."""
     audio_from: Literal["linked", "all"] = "linked"
     """Hear the one linked caller, or everyone in the room mixed up."""
     token_ttl_s: Annotated[int, Ge(30), Le(86400)] = 600

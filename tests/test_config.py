@@ -162,8 +162,8 @@ def test_a_bare_path_is_taken_for_an_sqlite_file() -> None:
         ("tts.generation.speed=1", "unknown key 'tts.generation.speed'; a key has two parts"),
         ("tts=cartesia", "'tts' is a section"),
         (
-            "room.output_queue_ms=50",
-            "output_queue_ms must be greater than or equal to 100, not 50 (--set)",
+            "room.output_queue_ms=40",
+            "output_queue_ms must be greater than or equal to 50, not 40 (--set)",
         ),
         (
             "room.output_queue_ms=2000",

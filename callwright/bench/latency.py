@@ -122,7 +122,7 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
         server = await owned.enter_async_context(LiveKitServer(progress=say))
         vendors = await owned.enter_async_context(VendorProcess(rules=plan.rules))
         control = await owned.enter_async_context(Control(vendors.url))
-        systems = [await owned.enter_async_context(SystemProcess(name)) for name in plan.systems]
+        systems = [await owned.enter_async_context(SystemProcess(name, progress=say)) for name in plan.systems]
         results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
         say(f"transport, both crossings: {results.transport_ms:.1f} ms")
         ground = _Ground(plan, server, vendors.url, control, folder, Voice())

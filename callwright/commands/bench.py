@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+    from rich.console import RenderableType
+
+    from callwright.bench.report import Provenance, Summary
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Calls at once in one process.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,9 +29,7 @@ def register(app: typer.Typer) -> None:
     @bench.command()
     def latency(
         calls: Annotated[int, typer.Option(min=1, help="Calls of each system at each setting.")] = 20,
-        json_file: Annotated[
-            Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")
-        ] = None,
+        json_file: JsonFile = None,
         turns_file: Annotated[
             Path | None, typer.Option("--turns-json", metavar="FILE", help="Write every turn as a line of JSON.")
         ] = None,
@@ -32,7 +40,7 @@ def register(app: typer.Typer) -> None:
             Literal["default", "zero", "both"],
             typer.Option(help="The vendors' delays: as published, none, or one after the other."),
         ] = "both",
-        concurrency: Annotated[int, typer.Option(min=1, help="Calls at once in one process.")] = 1,
+        concurrency: Concurrency = 1,
         seed: Annotated[int, typer.Option(help="Of the callers' words and the vendors' delays.")] = 0,
         turns: Annotated[int, typer.Option(min=1, max=6, help="The caller's turns in a call.")] = 6,
         noise_dbfs: Annotated[
@@ -44,32 +52,13 @@ def register(app: typer.Typer) -> None:
         Whole calls through a LiveKit server of its own, vendors' stand-ins with perfect ears, the front desk.
         A call takes about a minute. Ctrl-C prints what has been measured so far.
         """
-        import asyncio
-        import json
-        import sys
-
-        from rich.console import Console
-
         from callwright.bench.latency import Plan, Results, run
         from callwright.bench.provenance import provenance
         from callwright.bench.report import render, summarise, turn_lines
-        from callwright.bench.system import SYSTEMS
         from callwright.demo import default_script
-        from callwright.errors import CallwrightError, ConfigError, SetupError
-        from callwright.logs import set_up
-        from callwright.simulators.errors import SimulatorError
-        from callwright.suggest import did_you_mean
 
-        set_up()
-        names = tuple(dict.fromkeys(name.strip() for name in system.split(",") if name.strip()))
-        for name in names:
-            if name not in SYSTEMS:
-                raise ConfigError(f"unknown system '{name}'; {did_you_mean(name, SYSTEMS)}")
-        if not names:
-            raise ConfigError(f"no system to measure; give --system one or more of {', '.join(SYSTEMS)}")
-        for option, file in (("--json", json_file), ("--turns-json", turns_file)):
-            if file is not None and not file.resolve().parent.is_dir():
-                raise ConfigError(f"{option} {file}: there is no such folder")
+        names = _systems(system)
+        _writable({"--json": json_file, "--turns-json": turns_file})
         script = default_script()
         plan = Plan(
             systems=names,
@@ -83,28 +72,179 @@ def register(app: typer.Typer) -> None:
             noise_dbfs=noise_dbfs,
         )
         results = Results()
-
-        def say(line: str) -> None:
-            print(f"· {line}", file=sys.stderr, flush=True)
-
-        interrupted = False
-        try:
-            asyncio.run(run(plan, results, say))
-        except KeyboardInterrupt:
-            interrupted = True
-        except SimulatorError as error:
-            raise SetupError(str(error)) from error
+        interrupted = _held(run(plan, results, _say))
         found, made = summarise(plan, results), provenance()
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = 120
-        console.print(render(found, made))
-        if json_file is not None:
-            json_file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
-        if turns_file is not None:
-            turns_file.write_text("".join(json.dumps(line) + "\n" for line in turn_lines(results)))
-        if interrupted:
-            raise KeyboardInterrupt
-        failed = [call for call in results.calls if call.failure]
-        if failed:
-            raise CallwrightError(f"{len(failed)} of {len(results.calls)} calls failed; first: {failed[0].failure}")
+        _show(render(found, made))
+        _write_figures(json_file, found, made)
+        _write_lines(turns_file, turn_lines(results))
+        _conclude(interrupted, [call.failure for call in results.calls])
+
+    @bench.command()
+    def heard(
+        interruptions: Annotated[int, typer.Option(min=1, help="Of each system in each row.")] = 100,
+        rows: Annotated[
+            str, typer.Option(metavar="NAMES", help="Rows, or all: default, stall, untimed, whole, … [default: all]")
+        ] = "all",
+        json_file: JsonFile = None,
+        details_file: Annotated[
+            Path | None, typer.Option("--details", metavar="FILE", help="Write every answer as a line of JSON.")
+        ] = None,
+        tapes: Annotated[
+            Path | None, typer.Option(metavar="FOLDER", help="Keep what the caller said and heard in every call.")
+        ] = None,
+        system: Annotated[
+            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
+        ] = "callwright",
+        concurrency: Concurrency = 2,
+        seed: Annotated[int, typer.Option(help="Of the callers' words, their moments and the vendors' delays.")] = 0,
+    ) -> None:
+        """Truth of the conversation: is what the model is told of an interrupted answer what the caller heard?
+
+        Whole calls through a LiveKit server of its own in which the caller talks over every answer; judged by the
+        caller's recording and the model's next request. 100 interruptions of one row take about ten minutes.
+        Ctrl-C prints what has been judged so far.
+        """
+        from callwright.bench.heard import Plan, Results, run
+        from callwright.bench.heard_report import detail_lines, render, summarise
+        from callwright.bench.heard_scenes import ROWS
+        from callwright.bench.provenance import provenance
+        from callwright.errors import ConfigError
+
+        names = _systems(system)
+        chosen = ROWS if rows == "all" else _known("row", rows, ROWS)
+        if not chosen:
+            raise ConfigError(f"no row to measure; give --rows one or more of {', '.join(ROWS)}")
+        _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
+        plan = Plan(names, chosen, interruptions, concurrency, seed, tapes)
+        results = Results()
+        interrupted = _held(run(plan, results, _say))
+        found, made = summarise(plan, results), provenance()
+        _show(render(found, made))
+        _write_figures(json_file, found, made)
+        _write_lines(details_file, detail_lines(results))
+        _conclude(interrupted, [call.failure for call in results.calls])
+
+    @bench.command()
+    def overlap(
+        sounds: Annotated[int, typer.Option(min=1, help="Sounds over answers, with each system; six in a call.")] = 96,
+        json_file: JsonFile = None,
+        sounds_file: Annotated[
+            Path | None, typer.Option("--details", metavar="FILE", help="Write every sound as a line of JSON.")
+        ] = None,
+        system: Annotated[
+            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
+        ] = "callwright",
+        ears: Annotated[
+            Literal["oracle", "pocketsphinx"], typer.Option(help="Told what is said, or really listening.")
+        ] = "oracle",
+        concurrency: Concurrency = 2,
+        seed: Annotated[int, typer.Option(help="Of the sounds, their moments and the vendors' delays.")] = 0,
+    ) -> None:
+        """Interruptions, true and false: does the agent yield to the one and finish its sentence at the other?
+
+        Whole calls through a LiveKit server of its own. The caller says "no, wait" or "uh-huh", coughs, or
+        somebody else talks in the background. Six sounds take about two minutes. Ctrl-C prints what has been
+        measured so far.
+        """
+        from callwright.bench.overlap import Plan, Results, run
+        from callwright.bench.overlap_report import render, sound_lines, summarise
+        from callwright.bench.provenance import provenance
+
+        names = _systems(system)
+        _writable({"--json": json_file, "--details": sounds_file})
+        plan, results = Plan(names, sounds, concurrency, seed, ears), Results()
+        interrupted = _held(run(plan, results, _say))
+        found, made = summarise(plan, results), provenance()
+        _show(render(found, made))
+        _write_figures(json_file, found, made)
+        _write_lines(sounds_file, sound_lines(results))
+        _conclude(interrupted, [call.failure for call in results.calls])
+
+
+def _say(line: str) -> None:
+    import sys
+
+    print(f"· {line}", file=sys.stderr, flush=True)
+
+
+def _known(kind: str, given: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The names in a list with commas, each once; ConfigError for one that is not known."""
+    from callwright.errors import ConfigError
+    from callwright.suggest import did_you_mean
+
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown {kind} '{name}'; {did_you_mean(name, known)}")
+    return names
+
+
+def _systems(given: str) -> tuple[str, ...]:
+    from callwright.bench.system import SYSTEMS
+    from callwright.errors import ConfigError
+
+    names = _known("system", given, SYSTEMS)
+    if not names:
+        raise ConfigError(f"no system to measure; give --system one or more of {', '.join(SYSTEMS)}")
+    return names
+
+
+def _writable(files: dict[str, Path | None]) -> None:
+    """Refuse before the run what could not be written after it."""
+    from callwright.errors import ConfigError
+
+    for option, file in files.items():
+        if file is not None and not file.resolve().parent.is_dir():
+            raise ConfigError(f"{option} {file}: there is no such folder")
+
+
+def _held(running: Coroutine[None, None, None]) -> bool:
+    """Hold the calls; whether Ctrl-C ended them early. SetupError when there is nothing to hold them on."""
+    import asyncio
+
+    from callwright.errors import SetupError
+    from callwright.logs import set_up
+    from callwright.simulators.errors import SimulatorError
+
+    set_up()
+    try:
+        asyncio.run(running)
+    except KeyboardInterrupt:
+        return True
+    except SimulatorError as error:
+        raise SetupError(str(error)) from error
+    return False
+
+
+def _show(report: RenderableType) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(report)
+
+
+def _write_figures(file: Path | None, found: Iterable[Summary], made: Provenance) -> None:
+    import json
+
+    if file is not None:
+        file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
+
+
+def _write_lines(file: Path | None, lines: Iterable[dict[str, JsonValue]]) -> None:
+    import json
+
+    if file is not None:
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _conclude(interrupted: bool, failures: list[str]) -> None:
+    """How the command ends once its report is out: as it was ended, or with the first call that failed."""
+    from callwright.errors import CallwrightError
+
+    if interrupted:
+        raise KeyboardInterrupt
+    failed = [failure for failure in failures if failure]
+    if failed:
+        raise CallwrightError(f"{len(failed)} of {len(failures)} calls failed; first: {failed[0]}")
