@@ -389,6 +389,8 @@ class SpeechMeter(SileroVADAnalyzer):
         self._loudness: Loudness | None = None
         self.pause_ms = 0
         """How long the speaker has been silent, by whichever sees it first; 0 while they speak."""
+        self.starting_ms = 0
+        """How long it has sounded like speech that is not yet believed to be any; else 0."""
 
     def _run_analyzer(self, buffer: bytes) -> VADState:
         if self._loudness is None:
@@ -408,6 +410,7 @@ class SpeechMeter(SileroVADAnalyzer):
         window_ms = self.num_frames_required() * 1000 // self.sample_rate
         stopping_ms = self._vad_stopping_count * window_ms if state == VADState.STOPPING else 0
         self.pause_ms = max(stopping_ms, self._loudness.quiet_ms) if state != VADState.SPEAKING else 0
+        self.starting_ms = self._vad_starting_count * window_ms if state == VADState.STARTING else 0
         return state
 
 

@@ -66,7 +66,7 @@ class FloorKeeper:
 
     def cut(self) -> None:
         """The caller takes the floor: silence, and everything under way is over where it stands."""
-        self._reasons.discard("overlap")
+        self._reasons -= {"overlap", "maybe speech"}
         self._parts.room.playback.cut()
         self._parts.scribe.interrupted()
         for settled in self.floor.cut():

@@ -26,8 +26,20 @@ from pipecat.turns.user_start.base_user_turn_start_strategy import BaseUserTurnS
 
 from callwright.clock import Clock
 from callwright.tools import Call
+from callwright.upstream import SpeechMeter
 from processors.floor_keeper import FloorKeeper
 from processors.overlap import Overlap, Verdict
+
+EARLY_MS = 90
+"""The agent falls silent when it has sounded like speech for so long (three windows of Silero), and goes on where
+it stopped if that was not speech after all. Waiting for the VAD's own 200 ms would talk over the caller longer."""
+
+EARLY_DB = 15.0
+"""What is softer than the caller by this much is not: background voices lay 15 dB and more below, the caller's own
+beginnings 9 dB at most (bench overlap's set, flite voices)."""
+
+LATE_MS = 1500.0
+"""Words that come this much after the agent went on still belong to the sound that had silenced it."""
 
 
 class Level:
@@ -80,6 +92,7 @@ class Interruptions(BaseUserTurnStartStrategy):
         keeper: FloorKeeper,
         *,
         call: Call,
+        meter: SpeechMeter,
         rate: int,
         clock: Clock,
         busy: Callable[[], bool],
@@ -90,6 +103,7 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._policy = policy
         self._keeper = keeper
         self._call = call
+        self._meter = meter
         self._clock = clock
         self._busy = busy
         self._forget = forget
@@ -97,6 +111,8 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._in_turn = False
         self._open = False  # an overlap is undecided
         self._late = False  # it was decided for the agent, but words may still come
+        self._resumed_at = 0.0
+        self._early = False  # the agent is silent for something that may become speech
         self._timer: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[ProcessFrameResult] | None = None
 
@@ -104,7 +120,7 @@ class Interruptions(BaseUserTurnStartStrategy):
         return self._clock.monotonic_ns() / 1e6
 
     async def handle_user_turn_started(self) -> None:
-        self._in_turn, self._open, self._late = True, False, False
+        self._in_turn, self._open, self._late, self._early = True, False, False, False
         self._cancel_timer()
 
     async def handle_user_turn_stopped(self) -> None:
@@ -120,7 +136,9 @@ class Interruptions(BaseUserTurnStartStrategy):
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:
         if isinstance(frame, InputAudioRawFrame):
             self._level.feed(frame.audio)
-            if not self._open or (below_db := self._level.below_db) is None:
+            self._listen_early()
+            below_db = self._level.below_db
+            if below_db is None or not (self._open or self._late):
                 return ProcessFrameResult.CONTINUE
             self._policy.level(below_db)
         elif self._in_turn:
@@ -129,20 +147,39 @@ class Interruptions(BaseUserTurnStartStrategy):
             if not self._open and not self._busy():
                 return await self._take()
             self._begin() if not self._open else self._policy.speech_started(self._now())
-            self._keeper.hold()
+            if self._policy.verdict(self._now()) is Verdict.HOLD:
+                self._keeper.hold()
+            self._drop_early()
         elif isinstance(frame, VADUserStoppedSpeakingFrame) and self._open:
             self._policy.speech_stopped(self._now())
         elif isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
             final = isinstance(frame, TranscriptionFrame)
+            self._late &= self._now() < self._resumed_at + LATE_MS
             if not self._open and not self._late:
                 if not self._busy():
                     return await self._take() if final and frame.text.strip() else ProcessFrameResult.CONTINUE
                 self._begin()  # words of a sound that was too soft to be noticed
                 self._policy.speech_stopped(self._now())
             self._policy.transcript(frame.text, self._now(), final=final)
+            return await self._decide(words=True)
         else:
             return ProcessFrameResult.CONTINUE
         return await self._decide()
+
+    def _listen_early(self) -> None:
+        if self._early:
+            if self._meter.starting_ms == 0:
+                self._drop_early()
+        elif not self._in_turn and not self._open and self._meter.starting_ms >= EARLY_MS and self._busy():
+            self._level.begin()
+            if (self._level.below_db or 0.0) < EARLY_DB and not self._call.ending:
+                self._early = True
+                self._keeper.hold("maybe speech")
+
+    def _drop_early(self) -> None:
+        if self._early:
+            self._early = False
+            self._keeper.release("maybe speech")
 
     def _begin(self) -> None:
         self._open, self._late = True, False
@@ -150,14 +187,15 @@ class Interruptions(BaseUserTurnStartStrategy):
         asking = self._keeper.floor.saying().rstrip("\"'”’)] ").endswith("?")
         self._policy.begin(self._now(), asking=asking, below_db=self._level.below_db)
 
-    async def _decide(self) -> ProcessFrameResult:
+    async def _decide(self, *, words: bool = False) -> ProcessFrameResult:
+        """Do what the policy says; `words`: some were just recognised."""
         self._cancel_timer()
         verdict = Verdict.RESUME if self._call.ending else self._policy.verdict(self._now())
         if verdict is Verdict.YIELD:
             return await self._take()
-        if verdict is Verdict.RESUME:
+        if verdict is Verdict.RESUME and (self._open or words):
             if self._open:
-                self._open, self._late = False, True
+                self._open, self._late, self._resumed_at = False, True, self._now()
                 self._keeper.release()
             self._forget()
             await self.trigger_reset_aggregation()  # type: ignore[no-untyped-call]

@@ -283,6 +283,7 @@ def listen(
         overlap or Overlap(OverlapWaits(tail_ms=turn.vad_stop_ms), language=language),
         keeper,
         call=parts.call,
+        meter=meter,
         rate=SMART_TURN_RATE,
         clock=parts.clock,
         busy=lambda: keeper.floor.busy or busy(),
