@@ -70,7 +70,7 @@ class LiveView:
                 self._ended_at = None
                 return f"        ⟨the agent answers after {gap_ms:.0f} ms⟩"
             case events.AgentText(text=text, interrupted=interrupted):
-                return f"agent   {text}{' —' if interrupted else ''}"
+                return f"agent   {text}{' —' if interrupted else ''}" if text else None
             case events.ToolStarted(tool_call_id=tool):
                 self._tools[tool] = entry.monotonic_ns
             case events.ToolEnded(name=name, ok=ok, tool_call_id=tool):

@@ -140,7 +140,8 @@ def _turn(turn: TurnRecord, scale_ms: float, glyphs: Glyphs) -> Iterator[Rendera
     for line in turn.lines:
         notes = [] if line.role in ("answer", "greeting") else [line.role]
         notes += ["cut off by the caller"] if line.interrupted else []
-        yield _said("agent", line.text, "green", f" [{', '.join(notes)}]" if notes else "")
+        notes += [f"not heard: {clean(line.unheard)}"] if line.unheard else []
+        yield _said("agent", line.text or "…", "green", f" [{', '.join(notes)}]" if notes else "")
     yield from _waterfall(turn, scale_ms, glyphs)
     yield Text()
 

@@ -157,7 +157,9 @@ class _Call:
                 turn.last_sound = event.sample
                 turn.cut = turn.cut or event.interrupted
             case events.AgentText() as event:
-                line = LineRecord(event.text, event.role, event.interrupted)
+                line = LineRecord(
+                    event.text, event.role, event.interrupted, event.words, event.unheard, event.remembered
+                )
                 self.turn(event.turn).lines.append(line)
             case events.ToolStarted() as event:
                 self.turn(event.turn).tools.append(_Tool(event, now))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from callwright.records.events import Json, JsonObject, Stage
+from callwright.records.events import HeardWord, Json, JsonObject, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,14 @@ class SpanRecord:
 
 @dataclass(frozen=True, slots=True)
 class LineRecord:
-    """One stretch of what the caller heard; `role` as in `events.AgentText`."""
+    """What the caller heard of one thing the agent said; the fields are those of `events.AgentText`."""
 
     text: str
     role: str
     interrupted: bool
+    words: tuple[HeardWord, ...] = ()
+    unheard: str = ""
+    remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
