@@ -30,9 +30,10 @@ from callwright.upstream import SpeechMeter
 from processors.floor_keeper import FloorKeeper
 from processors.overlap import Overlap, Verdict
 
-EARLY_MS = 90
-"""The agent falls silent when it has sounded like speech for so long (three windows of Silero), and goes on where
-it stopped if that was not speech after all. Waiting for the VAD's own 200 ms would talk over the caller longer."""
+EARLY_MS = 60
+"""The agent falls silent when it has sounded like speech for so long: two windows of Silero, 165 ms after the first
+audible sample at the median and 217 at the 95th percentile (24 interruptions in 4 flite voices); waiting for the
+VAD's own 200 ms would make it 296 and 595. If that was no speech after all, it goes on where it stopped."""
 
 EARLY_DB = 15.0
 """What is softer than the caller by this much is not: background voices lay 15 dB and more below, the caller's own

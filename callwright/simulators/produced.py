@@ -14,8 +14,8 @@ from callwright.simulators.encodings import Samples
 
 
 class ProducedWord(BaseModel):
-    """A written word, punctuation included; samples from the first one of its context, the end never beyond what
-    was sent. `start == end` for a word in which there is nothing to say (a lone dash)."""
+    """A written word, punctuation included; samples from the first one of its context. `end` is where the voice says
+    it ends, even beyond what was sent. `start == end` for a word in which there is nothing to say (a lone dash)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,9 +75,6 @@ class Production:
             text=self._text,
             rate=self._rate,
             pcm=bytes(self._pcm),
-            words=tuple(
-                ProducedWord(text=text, start=start, end=min(end, sent), whole=end <= sent)
-                for text, start, end in begun
-            ),
+            words=tuple(ProducedWord(text=text, start=start, end=end, whole=end <= sent) for text, start, end in begun),
             at=self._at,
         )

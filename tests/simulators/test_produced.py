@@ -15,6 +15,7 @@ from callwright.simulators.account import AccountSettings, Delay
 from callwright.simulators.process import Control
 from callwright.simulators.produced import Produced
 from callwright.simulators.server import VendorServer
+from callwright.simulators.voice import Voice, find_engine
 
 RATE = 24000
 TEXT = "It will be sunny on Thursday afternoon."
@@ -92,9 +93,12 @@ async def test_a_cancelled_context_ends_with_the_part_of_a_word_that_was_sent(se
     sent = len(audio(messages)) // 2
     assert (cut.text, cut.pcm) == (TEXT, audio(messages))
     assert 0 < len(cut.words) < len(TEXT.split())
-    assert all(word.end <= sent for word in cut.words)
+    assert all(word.start <= sent for word in cut.words)
+    assert [word.whole for word in cut.words] == [word.end <= sent for word in cut.words]
     assert all(word.whole for word in cut.words[:-1])
-    assert cut.words[-1].whole or cut.words[-1].end == sent
+    whole = await Voice(engine=find_engine()).speak(TEXT, voice="slt", rate=RATE)
+    length = [word.end - word.start for word in whole.words]
+    assert [word.end - word.start for word in cut.words] == length[: len(cut.words)]
     assert [word.text for word in after.words] == ["Yes."]
 
 
