@@ -75,7 +75,7 @@ class Outcome:
 
 
 class _Spoken(ControlFrame):
-    """Travels behind the words queued before it: when it has passed the room's output, they were submitted."""
+    """Travels behind the words queued before it: when it has passed the room's output, they were played."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -376,8 +376,7 @@ class LiveCall:
                 spoken = _Spoken()
                 await self._worker.queue_frame(spoken)
                 await spoken.done.wait()
-                # What was submitted must still be played, and find its way through the room to the caller's ear.
-                await asyncio.sleep(self._parts.room.sounds_for_s + 0.15)
+                await asyncio.sleep(0.15)  # it must still find its way through the room to the caller's ear
         self.drop(ending)
 
     async def _reached_end(self, _: PipelineWorker, frame: object) -> None:
@@ -473,9 +472,12 @@ class LiveCall:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()):
-            logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
-            error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
-            self.drop(Ending("fault", str(error), ok=False, error=error))
+            self.fault(bug)
+
+    def fault(self, bug: BaseException) -> None:
+        logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
+        error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
+        self.drop(Ending("fault", str(error), ok=False, error=error))
 
 
 def _wrong_rate(parts: Parts, order: list[FrameProcessor]) -> ConfigError | None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
@@ -60,7 +61,10 @@ class Parts:
     async def aclose(self) -> None:
         """Run the closers; called once, by the call."""
         while self._closers:
-            await self._closers.pop()()
+            try:
+                await self._closers.pop()()
+            except Exception as error:  # the others must still close
+                logger.error("closing a part of the call failed: {}", type(error).__name__)
 
 
 Pipeline = Callable[[Parts], list[FrameProcessor]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pipecat.frames.frames import Frame
@@ -46,14 +46,10 @@ class _Track:
     base: int = 0
     at: int = 0  # samples already taken
     closed: bool = False
-    pcm: bytearray | None = None
-
-    def __post_init__(self) -> None:
-        self.pcm = bytearray()
+    pcm: bytearray = field(default_factory=bytearray)
 
     @property
     def samples(self) -> int:
-        assert self.pcm is not None
         return len(self.pcm) // 2
 
 
@@ -67,23 +63,27 @@ class SpeechQueue:
         self._tick = rate * TICK_MS // 1000
         self._items: list[_Track | Frame] = []
         self._next = 0
+        self._over: deque[str] = deque(maxlen=64)
 
     def append(self, stretch: str, pcm: bytes) -> None:
-        """More audio of `stretch`; a new one is played after all others."""
+        """More audio of `stretch`; a new one is played after all others, one that is over is not played."""
+        if stretch in self._over:
+            return
         index, track = self._find(stretch)
         if track is None or index < self._next:
             base = track.base + track.samples if track else 0
             track = _Track(stretch, base)
             self._items.append(track)
-        assert track.pcm is not None
         track.pcm += pcm
         track.closed = False
 
-    def close(self, stretch: str) -> None:
-        """No more audio of `stretch` is expected."""
+    def close(self, stretch: str, *, over: bool = False) -> None:
+        """No more audio of `stretch` is expected; if it is `over`, none is taken either."""
         _, track = self._find(stretch)
         if track is not None:
             track.closed = True
+        if over:
+            self._over.append(stretch)
 
     def mark(self, frame: Frame) -> None:
         """`frame` is due when everything queued before it has been played."""
@@ -100,7 +100,6 @@ class SpeechQueue:
             if not item.closed:
                 left -= left % self._tick
             if left > 0:
-                assert item.pcm is not None
                 size = min(left, limit)
                 chunk = Chunk(item.stretch, item.base + item.at, bytes(item.pcm[2 * item.at : 2 * (item.at + size)]))
                 item.at += size
@@ -159,8 +158,8 @@ class Outlet(Protocol):
         """Samples handed over that have not left yet."""
         ...
 
-    async def send(self, pcm: bytes) -> None:
-        """Hand over s16le mono; returns when it fits into the source's queue."""
+    async def send(self, pcm: bytes) -> bool:
+        """Hand over s16le mono; returns when it fits into the source's queue, false if it was not taken."""
         ...
 
     def clear(self) -> None:
@@ -207,10 +206,13 @@ class Playback:
         self._sent: deque[_Sent] = deque()
         self._due: deque[tuple[int, Frame]] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._outlet: Outlet | None = None
         self._held = False
         self._refusing = False
         self._speaking = False
+        self._silences = 0
         self.submitted = 0
 
     # -- what is to be said
@@ -218,15 +220,19 @@ class Playback:
     def append(self, stretch: str, pcm: bytes) -> None:
         if not self._refusing:
             self._queue.append(stretch, pcm)
-            self._wake.set()
+            self._news()
 
-    def close(self, stretch: str) -> None:
-        self._queue.close(stretch)
+    def close(self, stretch: str, *, over: bool = False) -> None:
+        self._queue.close(stretch, over=over)
         self._wake.set()
 
     def mark(self, frame: Frame) -> None:
         """Have `frame` pushed when everything before it has been played."""
         self._queue.mark(frame)
+        self._news()
+
+    def _news(self) -> None:
+        self._idle.clear()
         self._wake.set()
 
     # -- stop and go
@@ -239,6 +245,10 @@ class Playback:
     @property
     def held(self) -> bool:
         return self._held
+
+    async def drain(self) -> None:
+        """Wait until everything has been played."""
+        await self._idle.wait()
 
     def hold(self) -> None:
         """Fall silent at once and lose nothing."""
@@ -265,21 +275,28 @@ class Playback:
         """What comes from now on is new."""
         self._refusing = False
 
-    def _silence(self) -> None:
-        index = self.played
+    def _silence(self, *, not_taken: int = 0) -> None:
+        self._silences += 1
+        index = min(self.played, self.submitted - not_taken)
         dropped = self.submitted - index
         if self._outlet:
             self._outlet.clear()
         self.submitted = index
+        rewound = False
         while self._sent and self._sent[-1].index >= index:
             sent = self._sent.pop()
             self._queue.rewind(sent.stretch, sent.offset)
+            rewound = True
         if self._sent and (heard := index - self._sent[-1].index) < self._sent[-1].samples:
             sent = self._sent.pop()
             self._sent.append(_Sent(sent.index, sent.stretch, sent.offset, heard))
             self._queue.rewind(sent.stretch, sent.offset + heard)
-        while self._due and self._due[-1][0] > index:
-            self._due.pop()  # its place in the queue is reached again
+            rewound = True
+        late = [frame for at, frame in self._due if at > index]
+        for _ in late:
+            self._due.pop()
+        if not rewound:  # only padding was dropped; else their place in the queue is reached again
+            self._due.extend((index, frame) for frame in late)
         self._listener.silenced(index, dropped)
 
     # -- in time
@@ -316,12 +333,16 @@ class Playback:
         padding = -chunk.samples % self._tick
         self._listener.submitted(replace(chunk, padding=padding), self.submitted, outlet.queued())
         self.submitted += chunk.samples + padding
-        await outlet.send(chunk.pcm + bytes(2 * padding))
+        silences = self._silences
+        if not await outlet.send(chunk.pcm + bytes(2 * padding)) and silences == self._silences:
+            self._silence(not_taken=chunk.samples + padding)
+            await asyncio.sleep(LOOK_S)  # and try again
 
     async def _rest(self, played: int, sounding: Callable[[bool], Awaitable[None]]) -> None:
         """Nothing can be handed over: wait for news, or for what was handed over to be played."""
         if played >= self.submitted and not self._held and self._queue.drained and not self._due:
             self._queue.forget()
+            self._idle.set()
             if self._speaking:
                 self._speaking = False
                 await sounding(False)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import datetime
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +65,10 @@ class Listener(Protocol):
         """What was to sound at or after `position` has been cleared."""
         ...
 
+    def fault(self, bug: BaseException) -> None:
+        """A mistake of ours: the call cannot go on."""
+        ...
+
 
 class SpeechListener(Protocol):
     """Who keeps the floor: told of the agent's speech from the voice to the ear. Counts are samples at `Room.rate`."""
@@ -93,12 +97,12 @@ class SpeechListener(Protocol):
         """All that was made of it has been played."""
         ...
 
-    def interrupted(self) -> None:
-        """The pipeline is interrupted."""
+    def stretches(self, utterance: Utterance) -> Iterable[str]:
+        """What the voice made of that utterance; it makes no more."""
         ...
 
     def connection(self, steady: bool) -> None:
-        """Whether somebody can hear at all."""
+        """Whether the room is connected; what is said meanwhile is not heard."""
         ...
 
 
@@ -197,11 +201,6 @@ class Room:
     def now(self) -> int:
         """The present sample position on the call's clock."""
         return (self._clock.monotonic_ns() - self._start_ns) * self.rate // 1_000_000_000
-
-    @property
-    def sounds_for_s(self) -> float:
-        """Seconds of submitted agent audio that are still to be played."""
-        return max(0, self.playout.end - self.now()) / self.rate
 
     async def until_heard(self, limit_s: float) -> None:
         """Wait until somebody's client has subscribed to the agent's voice: what is said before is lost."""
@@ -308,6 +307,7 @@ class Room:
     def participant_left(self, participant: rtc.RemoteParticipant) -> None:
         # When the connection breaks, the SDK reports everybody as gone before it tries to come back.
         if participant.identity == self.caller and self._transport.steady:
+            self.playback.hold()  # nobody hears what is said from now on
             self._listener.caller_left(participant.identity, disconnect_reason(participant.disconnect_reason))
 
     def heard(self, identity: str, pcm: bytes) -> None:
@@ -345,11 +345,11 @@ class Room:
         if self.speech:
             self.speech.ended(end.utterance)
 
-    def interrupted(self) -> None:
-        if self.speech:
-            self.speech.interrupted()
-        else:
-            self.playback.cut()
+    def finish(self, end: UtteranceEnd) -> Iterable[str]:
+        return self.speech.stretches(end.utterance) if self.speech else ()
+
+    def failed(self, bug: Exception) -> None:
+        self._listener.fault(bug)
 
     # -- what the playback tells (playback.Listener)
 

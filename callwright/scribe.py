@@ -7,7 +7,7 @@ each fact at the instant it happens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from loguru import logger
@@ -78,9 +78,9 @@ class Scribe:
             for name, config in stages.items()
         }
         self._speech_ended = -1
-        self._answering = 0
+        self._answering = self._sounding_turn = 0
         self._agent_sounding = False
-        self._paused_at: int | None = None
+        self._paused: events.AgentSpeechEnded | None = None
         self._caller_speaking = False
         self._clock = clock
         self._sound_ns = clock.monotonic_ns()
@@ -186,6 +186,7 @@ class Scribe:
         if not self._agent_sounding:
             self._agent_paused(interrupted=False)  # it was only a pause
             self._agent_sounding = True
+            self._sounding_turn = self._answering
             self.note(events.AgentSpeechStarted(turn=self._answering, sample=position))
 
     def agent_cut(self, position: int) -> None:
@@ -193,16 +194,16 @@ class Scribe:
         if self._agent_sounding:
             self._agent_sounding = False
             self._sound_ns = self._clock.monotonic_ns()
-            self._paused_at = position
+            self._paused = events.AgentSpeechEnded(turn=self._sounding_turn, sample=position, interrupted=False)
 
     def interrupted(self) -> None:
         """The agent will not go on with what it was saying."""
         self._agent_paused(interrupted=True)
 
     def _agent_paused(self, *, interrupted: bool) -> None:
-        if self._paused_at is not None:
-            position, self._paused_at = self._paused_at, None
-            self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=interrupted))
+        if self._paused is not None:
+            ended, self._paused = self._paused, None
+            self.note(replace(ended, interrupted=interrupted))
 
     async def _output_pushed(self, _: FrameProcessor, frame: Frame) -> None:
         if isinstance(frame, BotStoppedSpeakingFrame):
@@ -212,7 +213,8 @@ class Scribe:
         if self._agent_sounding:
             self._agent_sounding = False
             self._sound_ns = self._clock.monotonic_ns()
-            self.note(events.AgentSpeechEnded(turn=self._answering, sample=position, interrupted=False))
+            self.note(events.AgentSpeechEnded(turn=self._sounding_turn, sample=position, interrupted=False))
+        self._agent_paused(interrupted=False)
 
     # -- stages
 

@@ -7,6 +7,7 @@ test for each private name, so that an upgrade fails loudly and in one place.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import re
@@ -25,9 +26,15 @@ from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
+    EndFrame,
     Frame,
     InterruptionFrame,
+    MixerControlFrame,
     OutputAudioRawFrame,
+    OutputDTMFFrame,
+    OutputImageRawFrame,
+    OutputTransportMessageFrame,
+    SpriteFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
@@ -80,12 +87,16 @@ class RoomOwner(Protocol):
         """The voice has made all of a stretch."""
         ...
 
+    def finish(self, end: UtteranceEnd) -> Iterable[str]:
+        """The voice has made all of an utterance; the stretches that it is made of."""
+        ...
+
     def passed(self, end: UtteranceEnd) -> None:
         """All that was made of an utterance has been played."""
         ...
 
-    def interrupted(self) -> None:
-        """The pipeline is interrupted: nothing of what was queued may sound."""
+    def failed(self, bug: Exception) -> None:
+        """Nothing more can be played."""
         ...
 
 
@@ -229,12 +240,23 @@ class _Client(LiveKitTransportClient):
         source = self._audio_source
         return 0 if source is None else round(source.queued_duration * source.sample_rate)
 
-    async def send(self, pcm: bytes) -> None:
-        await self.publish_audio(rtc.AudioFrame(pcm, self._out_sample_rate, 1, len(pcm) // 2))
+    async def send(self, pcm: bytes) -> bool:
+        return await self.publish_audio(rtc.AudioFrame(pcm, self._out_sample_rate, 1, len(pcm) // 2))
 
     def clear(self) -> None:
         if self._audio_source is not None:
             self._audio_source.clear_queue()
+
+
+_SENT_BY_PIPECAT = (
+    OutputTransportMessageFrame,
+    OutputDTMFFrame,
+    OutputImageRawFrame,
+    SpriteFrame,
+    MixerControlFrame,
+)
+DRAIN_LIMIT_S = 30.0
+"""An orderly end waits so long for what is still to be played."""
 
 
 class _Output(LiveKitOutputTransport):
@@ -249,7 +271,19 @@ class _Output(LiveKitOutputTransport):
         await super().set_transport_ready(frame)
         self._other_rates = create_stream_resampler()
         if self._playing is None:
-            self._playing = self.create_task(self.playback.run(self._client, self._due, self._sounding), "playback")
+            self._playing = self.create_task(self._play(), "playback")
+
+    async def _play(self) -> None:
+        try:
+            await self.playback.run(self._client, self._due, self._sounding)
+        except Exception as bug:
+            self.owner.failed(bug)  # a call that plays nothing more must not go on
+
+    async def stop(self, frame: EndFrame) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LIMIT_S):
+                await self.playback.drain()
+        await super().stop(frame)
 
     async def cleanup(self) -> None:
         playing, self._playing = self._playing, None
@@ -259,7 +293,7 @@ class _Output(LiveKitOutputTransport):
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, InterruptionFrame):
-            self.owner.interrupted()  # silent before anybody else is told
+            self.playback.cut()  # it may come from somewhere else than the caller
         await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
             self.playback.accept()
@@ -273,6 +307,10 @@ class _Output(LiveKitOutputTransport):
         if isinstance(frame, TTSStoppedFrame) and frame.context_id:
             self.playback.close(frame.context_id)
             self.owner.finished(frame.context_id)
+        elif isinstance(frame, UtteranceEnd):
+            # The voice gives up on a context that stalls, or whose connection is lost, without a word.
+            for stretch in self.owner.finish(frame):
+                self.playback.close(stretch, over=True)
         self.playback.mark(frame)
 
     async def _queue(self, frame: OutputAudioRawFrame) -> None:
@@ -291,7 +329,10 @@ class _Output(LiveKitOutputTransport):
     async def _due(self, frame: Frame) -> None:
         if isinstance(frame, UtteranceEnd):
             self.owner.passed(frame)
-        await self.push_frame(frame)
+        if isinstance(frame, _SENT_BY_PIPECAT):
+            await super()._handle_frame(frame)
+        else:
+            await self.push_frame(frame)
 
     async def _sounding(self, sounding: bool) -> None:
         await self.broadcast_frame(BotStartedSpeakingFrame if sounding else BotStoppedSpeakingFrame)
@@ -389,8 +430,8 @@ class SpeechMeter(SileroVADAnalyzer):
         self._loudness: Loudness | None = None
         self.pause_ms = 0
         """How long the speaker has been silent, by whichever sees it first; 0 while they speak."""
-        self.starting_ms = 0
-        """How long it has sounded like speech that is not yet believed to be any; else 0."""
+        self.speech_ms = 0
+        """How long it has sounded like speech, up to the time after which it is believed to be; 0 in silence."""
 
     def _run_analyzer(self, buffer: bytes) -> VADState:
         if self._loudness is None:
@@ -410,7 +451,9 @@ class SpeechMeter(SileroVADAnalyzer):
         window_ms = self.num_frames_required() * 1000 // self.sample_rate
         stopping_ms = self._vad_stopping_count * window_ms if state == VADState.STOPPING else 0
         self.pause_ms = max(stopping_ms, self._loudness.quiet_ms) if state != VADState.SPEAKING else 0
-        self.starting_ms = self._vad_starting_count * window_ms if state == VADState.STARTING else 0
+        self.speech_ms = self._vad_starting_count * window_ms if state == VADState.STARTING else 0
+        if state in (VADState.SPEAKING, VADState.STOPPING):
+            self.speech_ms = round(self.params.start_secs * 1000)
         return state
 
 

@@ -33,7 +33,10 @@ class Voice(TTSService):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, Piece | Say):
             self._cause = frame
-        await super().process_frame(frame, direction)
+        try:
+            await super().process_frame(frame, direction)
+        finally:
+            self._cause = None
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         if self.listener and self._cause:

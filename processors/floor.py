@@ -83,6 +83,7 @@ class _Stretch:
     pcm: bytearray = field(default_factory=bytearray)
     closed: bool = False
     runs: list[_Run] = field(default_factory=list)
+    shift: int = 0
     _placement: Placement | None = None
     _fed: tuple[int, int] = (0, 0)
     _places: list[Placed | None] | None = None
@@ -257,17 +258,32 @@ class Floor:
         found = self._stretches.get(stretch)
         return None if found is None else found.utterance
 
+    def stretches(self, utterance: Utterance) -> list[str]:
+        """The stretches that are parts of it."""
+        return [name for name, one in self._stretches.items() if one.utterance is utterance]
+
     def timed(self, stretch: str, words: Sequence[Timed]) -> None:
-        """The voice says where its words lie; they come in order."""
-        if (found := self._stretches.get(stretch)) is not None:
-            found.timed += words
-            found.changed()
+        """The voice says where its words lie; they come in order.
+
+        A voice whose connection was made anew counts from 0 again: what it times lies behind what it had made.
+        """
+        found = self._stretches.get(stretch)
+        if found is None or not words:
+            return
+        if found.timed and words[0].start + found.shift < found.timed[-1].start:
+            found.shift = found.samples
+        found.timed += [
+            Timed(word.text, word.start + found.shift, None if word.end is None else word.end + found.shift)
+            for word in words
+        ]
+        found.changed()
 
     def received(self, stretch: str, pcm: bytes) -> None:
         """The voice has made more audio, s16le mono."""
         if (found := self._stretches.get(stretch)) is not None:
             found.pcm += pcm
-            found.changed()
+            if found.timed and found.timed[-1].end is None:
+                found.changed()
 
     def closed(self, stretch: str) -> None:
         """The voice has made all it will make of that stretch."""
@@ -317,7 +333,7 @@ class Floor:
         return ranges
 
     def saying(self) -> str:
-        """The sentence that is being heard, or was the last one; "" before any word was."""
+        """The sentence that is being heard; "" when none is."""
         for stretch in reversed(self._stretches.values()):
             if count := stretch.heard(self._played):
                 at = stretch.tokens[count - 1].start

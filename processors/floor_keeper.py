@@ -67,7 +67,10 @@ class FloorKeeper:
     def cut(self) -> None:
         """The caller takes the floor: silence, and everything under way is over where it stands."""
         self._reasons -= {"overlap", "maybe speech"}
-        self._parts.room.playback.cut()
+        playback = self._parts.room.playback
+        playback.cut()
+        if self._reasons:
+            playback.hold()
         self._parts.scribe.interrupted()
         for settled in self.floor.cut():
             self._settle(settled, cut=True)
@@ -142,8 +145,11 @@ class FloorKeeper:
     def ended(self, utterance: Utterance) -> None:
         self.end(utterance)
 
-    def interrupted(self) -> None:
-        self.cut()
+    def stretches(self, utterance: Utterance) -> list[str]:
+        names = self.floor.stretches(utterance)
+        for name in names:
+            self.floor.closed(name)
+        return names
 
     def connection(self, steady: bool) -> None:
         if steady:

@@ -11,6 +11,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
 import numpy as np
 from pipecat.frames.frames import (
@@ -34,6 +35,9 @@ EARLY_MS = 60
 """The agent falls silent when it has sounded like speech for so long: two windows of Silero, 165 ms after the first
 audible sample at the median and 217 at the 95th percentile (24 interruptions in 4 flite voices); waiting for the
 VAD's own 200 ms would make it 296 and 595. If that was no speech after all, it goes on where it stopped."""
+
+EARLY_LIMIT_S = 0.3
+"""By then it is speech by the VAD's own count, or it never was: a caller who mutes in the middle sends nothing more."""
 
 EARLY_DB = 15.0
 """What is softer than the caller by this much is not: background voices lay 15 dB and more below, the caller's own
@@ -84,6 +88,16 @@ class Level:
         return statistics.median(self._usual) - self._loudest if self._usual else None
 
 
+class Phase(Enum):
+    """Where things stand between the caller's voice and the agent's."""
+
+    IDLE = "idle"
+    EARLY = "early"  # the agent is silent for something that may become speech
+    OVERLAP = "overlap"  # the caller speaks over the agent; whose turn it is is not decided
+    LATE = "late"  # it was decided for the agent; words of that sound may still come
+    TURN = "turn"  # the caller's turn is under way
+
+
 class Interruptions(BaseUserTurnStartStrategy):
     """Begins the caller's turns: at once when nobody else has the floor, else when the policy says so."""
 
@@ -109,11 +123,8 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._busy = busy
         self._forget = forget
         self._level = Level(rate)
-        self._in_turn = False
-        self._open = False  # an overlap is undecided
-        self._late = False  # it was decided for the agent, but words may still come
-        self._resumed_at = 0.0
-        self._early = False  # the agent is silent for something that may become speech
+        self._phase = Phase.IDLE
+        self._late_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[ProcessFrameResult] | None = None
 
@@ -121,102 +132,119 @@ class Interruptions(BaseUserTurnStartStrategy):
         return self._clock.monotonic_ns() / 1e6
 
     async def handle_user_turn_started(self) -> None:
-        self._in_turn, self._open, self._late, self._early = True, False, False, False
-        self._cancel_timer()
+        self._enter(Phase.TURN)
 
     async def handle_user_turn_stopped(self) -> None:
-        self._in_turn = False
+        self._enter(Phase.IDLE)
         self._level.learn()
 
     async def cleanup(self) -> None:
-        self._cancel_timer()
+        self._enter(Phase.IDLE)
         if self._deciding and not self._deciding.done():
             self._deciding.cancel()
         await super().cleanup()  # type: ignore[no-untyped-call]
 
+    def _enter(self, phase: Phase) -> None:
+        """A phase has at most one timer, and it ends with the phase."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self._phase = phase
+
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:
+        if self._phase is Phase.LATE and self._now() >= self._late_until:
+            self._enter(Phase.IDLE)
         if isinstance(frame, InputAudioRawFrame):
             self._level.feed(frame.audio)
-            self._listen_early()
-            below_db = self._level.below_db
-            if below_db is None or not (self._open or self._late):
-                return ProcessFrameResult.CONTINUE
-            self._policy.level(below_db)
-        elif self._in_turn:
+            return await self._hear()
+        if self._phase is Phase.TURN:
             return ProcessFrameResult.CONTINUE
-        elif isinstance(frame, VADUserStartedSpeakingFrame):
-            if not self._open and not self._busy():
+        if isinstance(frame, VADUserStartedSpeakingFrame):
+            if self._phase is Phase.OVERLAP:
+                self._policy.speech_started(self._now())
+            elif self._busy():
+                self._begin()
+            else:
                 return await self._take()
-            self._begin() if not self._open else self._policy.speech_started(self._now())
-            if self._policy.verdict(self._now()) is Verdict.HOLD:
-                self._keeper.hold()
-            self._drop_early()
-        elif isinstance(frame, VADUserStoppedSpeakingFrame) and self._open:
+            return await self._decide()
+        if isinstance(frame, VADUserStoppedSpeakingFrame) and self._phase is Phase.OVERLAP:
             self._policy.speech_stopped(self._now())
-        elif isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
-            final = isinstance(frame, TranscriptionFrame)
-            self._late &= self._now() < self._resumed_at + LATE_MS
-            if not self._open and not self._late:
-                if not self._busy():
-                    return await self._take() if final and frame.text.strip() else ProcessFrameResult.CONTINUE
-                self._begin()  # words of a sound that was too soft to be noticed
-                self._policy.speech_stopped(self._now())
-            self._policy.transcript(frame.text, self._now(), final=final)
-            return await self._decide(words=True)
-        else:
-            return ProcessFrameResult.CONTINUE
-        return await self._decide()
+            return await self._decide()
+        if isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
+            return await self._read(frame.text, final=isinstance(frame, TranscriptionFrame))
+        return ProcessFrameResult.CONTINUE
 
-    def _listen_early(self) -> None:
-        if self._early:
-            if self._meter.starting_ms == 0:
-                self._drop_early()
-        elif not self._in_turn and not self._open and self._meter.starting_ms >= EARLY_MS and self._busy():
+    async def _hear(self) -> ProcessFrameResult:
+        """More of the caller's sound, 20 ms of it."""
+        if self._phase is Phase.EARLY and self._meter.speech_ms == 0:
+            self._nothing()
+        elif self._phase is Phase.OVERLAP and (below_db := self._level.below_db) is not None:
+            self._policy.level(below_db)
+            return await self._decide()
+        elif (
+            self._phase in (Phase.IDLE, Phase.LATE)
+            and self._meter.speech_ms >= EARLY_MS
+            and self._busy()
+            and not self._call.ending
+        ):
             self._level.begin()
-            if (self._level.below_db or 0.0) < EARLY_DB and not self._call.ending:
-                self._early = True
+            if (self._level.below_db or 0.0) < EARLY_DB:
+                self._enter(Phase.EARLY)
                 self._keeper.hold("maybe speech")
+                self._timer = asyncio.get_running_loop().call_later(EARLY_LIMIT_S, self._nothing)
+        return ProcessFrameResult.CONTINUE
 
-    def _drop_early(self) -> None:
-        if self._early:
-            self._early = False
-            self._keeper.release("maybe speech")
+    def _nothing(self) -> None:
+        """It was no speech, or it can no longer be told."""
+        if self._phase is Phase.EARLY:
+            self._enter(Phase.IDLE)
+        self._keeper.release("maybe speech")
 
     def _begin(self) -> None:
-        self._open, self._late = True, False
+        self._enter(Phase.OVERLAP)
         self._level.begin()
         asking = self._keeper.floor.saying().rstrip("\"'”’)] ").endswith("?")
         self._policy.begin(self._now(), asking=asking, below_db=self._level.below_db)
+        if self._policy.verdict(self._now()) is Verdict.HOLD:
+            self._keeper.hold("overlap")
+        self._keeper.release("maybe speech")
 
-    async def _decide(self, *, words: bool = False) -> ProcessFrameResult:
-        """Do what the policy says; `words`: some were just recognised."""
-        self._cancel_timer()
+    async def _read(self, text: str, *, final: bool) -> ProcessFrameResult:
+        """Words were recognised."""
+        if self._phase in (Phase.IDLE, Phase.EARLY):
+            if not self._busy():
+                return await self._take() if final and text.strip() else ProcessFrameResult.CONTINUE
+            self._begin()  # words of a sound that was too soft to be noticed
+            self._policy.speech_stopped(self._now())
+        self._policy.transcript(text, self._now(), final=final)
+        return await self._decide()
+
+    async def _decide(self) -> ProcessFrameResult:
+        """Do what the policy says."""
+        if self._phase not in (Phase.OVERLAP, Phase.LATE):
+            return ProcessFrameResult.CONTINUE
         verdict = Verdict.RESUME if self._call.ending else self._policy.verdict(self._now())
         if verdict is Verdict.YIELD:
             return await self._take()
-        if verdict is Verdict.RESUME and (self._open or words):
-            if self._open:
-                self._open, self._late, self._resumed_at = False, True, self._now()
-                self._keeper.release()
+        if verdict is Verdict.RESUME:
+            if self._phase is Phase.OVERLAP:
+                self._enter(Phase.LATE)
+                self._late_until = self._now() + LATE_MS
+                self._keeper.release("overlap")
             self._forget()
             await self.trigger_reset_aggregation()  # type: ignore[no-untyped-call]
-        if (at := self._policy.decides_at()) is not None and self._open:
+        elif (at := self._policy.decides_at()) is not None:
+            self._enter(Phase.OVERLAP)
             self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._now()) / 1000, self._due)
         return ProcessFrameResult.CONTINUE
 
     def _due(self) -> None:
-        self._timer = None
         self._deciding = asyncio.ensure_future(self._decide())
 
     async def _take(self) -> ProcessFrameResult:
         """The caller has the floor."""
-        if not self._open and not self._late:
+        if self._phase is Phase.IDLE:
             self._level.begin()
         self._keeper.cut()
         await self.trigger_user_turn_started()
         return ProcessFrameResult.STOP
-
-    def _cancel_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None

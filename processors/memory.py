@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     FunctionCallsStartedFrame,
+    InterruptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
@@ -46,8 +47,7 @@ class History:
     """The assistant's messages in the context: one for each utterance. Pure but for the context it edits.
 
     A message holds all that was written until the utterance is over, then exactly what was heard; one of
-    which nothing was heard goes. History is only ever appended to or cut at its end, which the vendors'
-    caches forgive.
+    which nothing was heard goes. Only messages of the present turn change, so that a vendor's cache holds.
     """
 
     def __init__(self, context: LLMContext) -> None:
@@ -116,6 +116,8 @@ class Memory(LLMAssistantAggregator):
             frame.utterance.text = frame.text
             self._history.show(frame.utterance)
         elif not isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame):
+            if isinstance(frame, InterruptionFrame):
+                self._keeper.cut()  # here, where utterances begin: what begins behind it is not meant
             await super().process_frame(frame, direction)
             if isinstance(frame, _TOOL_FRAMES):
                 await self.push_frame(frame, direction)  # others behind us want to know

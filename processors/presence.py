@@ -1,6 +1,6 @@
 """Presence: what LiveKit's stock clients see of the agent, its state and both sides' captions.
 
-Sits behind the room's output, where a word passes when it is due to be heard.
+The state follows the frames behind the room's output; the captions follow the floor.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ class AgentCaptions:
         self._writers: dict[Utterance, rtc.TextStreamWriter | None] = {}
         self._news: asyncio.Queue[tuple[Utterance, str | None]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def heard(self, utterance: Utterance, text: str) -> None:
         """So much of it has been heard by now."""
-        more = text[self._written.get(utterance, 0) :]
-        self._written[utterance] = len(text)
-        if more:
-            self._tell(utterance, more)
+        written = self._written.get(utterance, 0)
+        if len(text) > written:
+            self._written[utterance] = len(text)
+            self._tell(utterance, text[written:])
 
     def settled(self, settled: Settled, cut: bool) -> None:
         """No more of it will be heard."""
@@ -91,7 +92,7 @@ class AgentCaptions:
 
     def _tell(self, utterance: Utterance, text: str | None) -> None:
         self._news.put_nowait((utterance, text))
-        if self._task is None:
+        if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
@@ -112,6 +113,7 @@ class AgentCaptions:
 
     async def aclose(self) -> None:
         """Close what is open."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

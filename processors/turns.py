@@ -22,6 +22,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator, LLMUserAggregatorParams
+from pipecat.turns.empty_user_turn import EmptyUserTurnConfig
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_mute.base_user_mute_strategy import BaseUserMuteStrategy
 from pipecat.turns.user_stop.base_user_turn_stop_strategy import BaseUserTurnStopStrategy
@@ -243,6 +244,9 @@ class TurnStop(BaseUserTurnStopStrategy):
             self._arm()
 
 
+NOT_UNDERSTOOD = "[The caller spoke over you, but no word was recognised. Ask them in a few words to say it again.]"
+
+
 class DeafWhileEnding(BaseUserMuteStrategy):
     """Once the call is ending nothing the caller says is taken up: the farewell is not answered."""
 
@@ -307,7 +311,7 @@ def listen(
             user_mute_strategies=[DeafWhileEnding(parts.call)],
             # Our policy is the one that ends turns; this is only the cap on a turn that never ends.
             user_turn_stop_timeout=turn.max_turn_s,
-            # A cough must not make the model speak again; nothing was said, so nothing is answered.
-            empty_user_turn=None,
+            # A cough is not answered. But who took the floor without a recognised word is asked to say it again.
+            empty_user_turn=EmptyUserTurnConfig(interrupted_prompt=NOT_UNDERSTOOD),
         ),
     )
