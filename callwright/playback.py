@@ -64,6 +64,7 @@ class SpeechQueue:
         self._items: list[_Track | Frame] = []
         self._next = 0
         self._over: deque[str] = deque(maxlen=64)
+        self._forgotten: dict[str, int] = {}  # stretches of the last speech, and where they ended
 
     def append(self, stretch: str, pcm: bytes) -> None:
         """More audio of `stretch`; a new one is played after all others, one that is over is not played."""
@@ -71,7 +72,7 @@ class SpeechQueue:
             return
         index, track = self._find(stretch)
         if track is None or index < self._next:
-            base = track.base + track.samples if track else 0
+            base = track.base + track.samples if track else self._forgotten.get(stretch, 0)
             track = _Track(stretch, base)
             self._items.append(track)
         track.pcm += pcm
@@ -135,6 +136,9 @@ class SpeechQueue:
 
     def forget(self) -> None:
         """Let go of what has been taken; call it when all of that was played."""
+        self._forgotten = {
+            item.stretch: item.base + item.samples for item in self._items[: self._next] if isinstance(item, _Track)
+        }
         del self._items[: self._next]
         self._next = 0
 
@@ -264,11 +268,10 @@ class Playback:
         self._wake.set()
 
     def cut(self) -> None:
-        """Fall silent at once and drop everything; what still comes is refused until `accept`."""
+        """Fall silent at once and drop everything; what still comes is refused until `accept`. A hold stays."""
         self._refusing = True
         self._silence()
         self._due.extend((self.submitted, frame) for frame in self._queue.clear())
-        self._held = False
         self._wake.set()
 
     def accept(self) -> None:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import cache
 
 from callwright.records.events import HeardWord
 from callwright.speech import Role, Utterance
-from processors.placement import Pace, Placed, Placement
+from processors.placement import Pace, Placed, Placement, spoken
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
@@ -24,6 +25,10 @@ _SENTENCE = re.compile(r"[^.!?…。？！]*[.!?…。？！]+[\"'”’)\]]*|[^
 
 ONSET_MS = 30
 """A word that is said again begins this much earlier, unless the word before still sounds: its onset is soft."""
+
+
+LETTERS_PER_S = 14
+"""Of ordinary speech: 150 words a minute of five letters and a space are 15; where nothing better is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class _Stretch:
     closed: bool = False
     runs: list[_Run] = field(default_factory=list)
     shift: int = 0
+    count: int = 0
     _placement: Placement | None = None
     _fed: tuple[int, int] = (0, 0)
     _places: list[Placed | None] | None = None
@@ -124,32 +130,58 @@ class _Stretch:
         self._fed = (len(words), max(reach, sounds))
 
     def _by_times(self, words: list[str]) -> list[Placed | None]:
-        said: list[tuple[str, int]] = []  # a word as the voice wrote it, and which of `timed` it is in
-        for number, item in enumerate(self.timed):
-            said += [(word, number) for word in _TOKEN.findall(item.text)]
-        mine, theirs = [_plain(word) for word in words], [_plain(word) for word, _ in said]
+        mine = [(said, token) for token, word in enumerate(words) for said in _said(word)]
+        theirs = [
+            (said, number)
+            for number, item in enumerate(self.timed)
+            for word in _TOKEN.findall(item.text)
+            for said in _said(word)
+        ]
+        found: dict[int, list[int]] = {}  # token → the entries of `timed` in which it was found
+        left = [said for said, _ in mine], [said for said, _ in theirs]
+        for what, a, b, c, d in SequenceMatcher(None, *left, autojunk=False).get_opcodes():
+            if what == "replace" and b == len(mine) and d == len(theirs):  # the rest of the words may still come
+                b = a + _as_long(left[0][a:b], sum(map(len, left[1][c:d])))
+            if what in ("equal", "replace"):
+                for k in range(b - a):
+                    found.setdefault(mine[a + k][1], []).append(theirs[c + k * (d - c) // (b - a)][1])
+        last = max(found, default=0)
+        if not self.closed and len(found.get(last, ())) < len(_said(words[last])):
+            found.pop(last, None)  # "ninety", but not yet "dollars"
+        return self._filled(words, self._spans(words, found))
+
+    def _spans(self, words: list[str], found: dict[int, list[int]]) -> list[Placed | None]:
+        """Each token from its first to its last entry; those of one entry share it by their sound."""
         places: list[Placed | None] = [None] * len(words)
-        spans: dict[int, list[int]] = {}  # entry of `timed` → the tokens in it
-        for what, a, b, c, d in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
-            if what == "equal":
-                for token, word in zip(range(a, b), range(c, d), strict=True):
-                    spans.setdefault(said[word][1], []).append(token)
-            elif what == "replace":
-                if b == len(mine) and d == len(theirs):  # the rest of the words may still come
-                    b = a + _as_long(mine[a:b], sum(map(len, theirs[c:d])))
-                for k, token in enumerate(range(a, b)):
-                    word = c + k * (d - c) // (b - a)
-                    spans.setdefault(said[word][1], []).append(token)
-        ends = [self._end(number) for number in range(len(self.timed))]
-        for number, tokens in spans.items():
-            start, end = self.timed[number].start, ends[number]
-            # A word that the voice reads as several ("$90") ends with the last of them.
-            following = min((n for n in spans if n > number), default=None)
-            if following is not None and following > number + 1:
-                end = max(end, ends[following - 1])
-            for token, place in zip(tokens, self._within([words[t] for t in tokens], start, end), strict=True):
+        sharing: dict[int, list[int]] = {}
+        for token, numbers in found.items():
+            if min(numbers) == max(numbers):
+                sharing.setdefault(numbers[0], []).append(token)
+            else:
+                places[token] = Placed(self.timed[min(numbers)].start, self._end(max(numbers)))
+        for number, tokens in sharing.items():
+            inside = self._within([words[token] for token in tokens], self.timed[number].start, self._end(number))
+            for token, place in zip(tokens, inside, strict=True):
                 places[token] = place
-        return _filled(places)
+        return places
+
+    def _filled(self, words: list[str], places: list[Placed | None]) -> list[Placed | None]:
+        """Tokens that the voice passed over have no length; those it has not come to stay unknown.
+
+        If it has ended and there is sound enough left for them, it only did not say where they lie.
+        """
+        known = [number for number, place in enumerate(places) if place is not None]
+        for number in range(known[-1] if known else 0):
+            if places[number] is None:
+                before = places[number - 1] if number else None
+                at = before.end if before else 0
+                places[number] = Placed(at, at)
+        rest = words[known[-1] + 1 :] if known else []
+        last = places[known[-1]] if known else None
+        letters = sum(len(said) for word in rest for said in _said(word))
+        if last and rest and self.closed and 2 * (self.samples - last.end) >= self.rate * letters // LETTERS_PER_S:
+            places[known[-1] + 1 :] = self._within(rest, last.end, self.samples)
+        return places
 
     def _end(self, number: int) -> int:
         item = self.timed[number]
@@ -157,7 +189,9 @@ class _Stretch:
             return max(item.start, item.end)
         if number + 1 < len(self.timed):
             return max(item.start, self.timed[number + 1].start)
-        return max(item.start, min(self.samples, item.start + self.rate * len(item.text) // 14) or item.start)
+        return max(
+            item.start, min(self.samples, item.start + self.rate * len(item.text) // LETTERS_PER_S) or item.start
+        )
 
     def _within(self, words: list[str], start: int, end: int) -> list[Placed]:
         """Words of one timed span; a sentence's are placed by its sound."""
@@ -197,7 +231,8 @@ class _Stretch:
             elif any(2 * (min(place.end, end) - max(place.start, first)) >= place.end - place.start
                      for first, end, _ in hearings):  # fmt: skip
                 heard = number + 1
-        return heard
+        self.count = max(self.count, heard)  # what was heard is not taken back by a better estimate
+        return self.count
 
     def position(self, offset: int, played: int) -> int:
         """Where on the call's time line sample `offset` last sounded."""
@@ -399,8 +434,10 @@ class Floor:
         return [one for one in self._stretches.values() if one.utterance is utterance and one.tokens]
 
 
-def _plain(word: str) -> str:
-    return "".join(letter for letter in word.casefold() if letter.isalnum())
+@cache
+def _said(word: str) -> tuple[str, ...]:
+    """The words that are said for a written one; one without letters, for a dash, has none."""
+    return tuple(spoken(word)) or ((word.casefold(),) if any(letter.isalnum() for letter in word) else ())
 
 
 def _as_long(words: list[str], letters: int) -> int:
@@ -411,17 +448,6 @@ def _as_long(words: list[str], letters: int) -> int:
             return number
         total += len(word)
     return len(words)
-
-
-def _filled(places: list[Placed | None]) -> list[Placed | None]:
-    """Tokens that the voice passed over have no length; those it has not come to stay unknown."""
-    known = [number for number, place in enumerate(places) if place is not None]
-    for number in range(known[-1] if known else 0):
-        if places[number] is None:
-            before = places[number - 1] if number else None
-            at = before.end if before else 0
-            places[number] = Placed(at, at)
-    return places
 
 
 def _joined(text: str, ranges: list[tuple[int, int]]) -> str:

@@ -69,8 +69,8 @@ class FloorKeeper:
         self._reasons -= {"overlap", "maybe speech"}
         playback = self._parts.room.playback
         playback.cut()
-        if self._reasons:
-            playback.hold()
+        if not self._reasons:
+            playback.release()
         self._parts.scribe.interrupted()
         for settled in self.floor.cut():
             self._settle(settled, cut=True)

@@ -24,13 +24,18 @@ LIMIT_S = 30.0
 """Longest a tool may take before the model is told that it did not finish."""
 
 
+_PENDING = '{"pending": "still running; it has not been cancelled"}'
+_UNANSWERED = ("IN_PROGRESS", "CANCELLED", _PENDING)
+"""What stands in the context where no answer does: the first two are Pipecat's."""
+
+
 class Gate:
     """Runs the agent's tools for the model. One per call."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._tools = {tool.name: tool for tool in parts.agent.tools}
-        self._running: dict[str, asyncio.Task[dict[str, JSON]]] = {}
+        self._tasks: dict[str, asyncio.Task[dict[str, JSON]]] = {}
         self._interrupted: set[str] = set()
         parts.on_close(self.aclose)
 
@@ -42,7 +47,7 @@ class Gate:
     @property
     def busy(self) -> bool:
         """Whether the model waits for a tool."""
-        return any(not task.done() and key not in self._interrupted for key, task in self._running.items())
+        return any(not task.done() for key, task in self._tasks.items() if key not in self._interrupted)
 
     @property
     def schemas(self) -> ToolsSchema:
@@ -85,15 +90,12 @@ class Gate:
         # The tool runs in a task of its own: an interruption cancels Pipecat's handler, but an
         # effect that has begun is finished and recorded, never cut in half.
         task = asyncio.ensure_future(self.run(params.tool_call_id, params.function_name, dict(params.arguments)))
-        self._running[params.tool_call_id] = task
+        self._tasks[params.tool_call_id] = task
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
             self._interrupted.add(params.tool_call_id)
             raise
-        finally:
-            if params.tool_call_id not in self._interrupted:
-                del self._running[params.tool_call_id]
         # A tool that ended the call has said the farewell: the model must not say another.
         properties = FunctionCallResultProperties(run_llm=False) if self._parts.call.ending else None
         await params.result_callback(answer, properties=properties)
@@ -101,29 +103,27 @@ class Gate:
     async def _before_asking(self, _: FrameProcessor, frame: Frame) -> None:
         """Before the model is asked again, tell it what became of the tools whose turn was interrupted.
 
-        Pipecat has written CANCELLED for them; the effect is there nevertheless.
+        Pipecat has written CANCELLED for them, or nothing; the effect may be there nevertheless.
         """
-        if not isinstance(frame, LLMContextFrame) or not self._interrupted:
+        if not isinstance(frame, LLMContextFrame):
             return
         for message in frame.context.messages:
-            if not isinstance(message, dict) or message.get("role") != "tool":
-                continue
-            tool_call_id = str(message.get("tool_call_id"))
-            if tool_call_id not in self._interrupted:
-                continue
-            task = self._running[tool_call_id]
-            if not task.done():
-                message["content"] = '{"pending": "still running; it has not been cancelled"}'
-                continue
-            failed = task.cancelled() or task.exception() is not None
-            answer = {"error": "what it did could not be recorded"} if failed else task.result()
-            message["content"] = json.dumps(answer, ensure_ascii=False)
-            self._interrupted.discard(tool_call_id)
-            del self._running[tool_call_id]
+            if isinstance(message, dict) and message.get("role") == "tool" and message.get("content") in _UNANSWERED:
+                message["content"] = self._answer(str(message.get("tool_call_id")), str(message["content"]))
+
+    def _answer(self, tool_call_id: str, shown: str) -> str:
+        task = self._tasks.get(tool_call_id)
+        if task is None:
+            return json.dumps({"error": "it was not run: the caller spoke first"})
+        if not task.done():
+            return _PENDING if tool_call_id in self._interrupted else shown
+        failed = task.cancelled() or task.exception() is not None
+        answer = {"error": "what it did could not be recorded"} if failed else task.result()
+        return json.dumps(answer, ensure_ascii=False)
 
     async def aclose(self) -> None:
         """Let running tools finish for a moment, then cancel them; what becomes of each is in the journal."""
-        tasks = set(self._running.values())
+        tasks = {task for task in self._tasks.values() if not task.done()}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2.0)
             for task in late:

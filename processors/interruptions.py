@@ -125,6 +125,7 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._level = Level(rate)
         self._phase = Phase.IDLE
         self._late_until = 0.0
+        self._speech_ms = 0
         self._timer: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[ProcessFrameResult] | None = None
 
@@ -176,14 +177,16 @@ class Interruptions(BaseUserTurnStartStrategy):
 
     async def _hear(self) -> ProcessFrameResult:
         """More of the caller's sound, 20 ms of it."""
+        before, self._speech_ms = self._speech_ms, self._meter.speech_ms
         if self._phase is Phase.EARLY and self._meter.speech_ms == 0:
             self._nothing()
-        elif self._phase is Phase.OVERLAP and (below_db := self._level.below_db) is not None:
-            self._policy.level(below_db)
-            return await self._decide()
-        elif (
+        elif self._phase in (Phase.OVERLAP, Phase.LATE) and (below_db := self._level.below_db) is not None:
+            self._policy.level(below_db)  # it may get loud only now
+            if self._phase is Phase.OVERLAP or self._policy.verdict(self._now()) is Verdict.YIELD:
+                return await self._decide()
+        if (
             self._phase in (Phase.IDLE, Phase.LATE)
-            and self._meter.speech_ms >= EARLY_MS
+            and before < EARLY_MS <= self._speech_ms  # a sound that was already judged is not judged again
             and self._busy()
             and not self._call.ending
         ):

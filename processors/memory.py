@@ -35,6 +35,7 @@ HEARD_PART = "[The caller spoke over you and heard your last words only as far a
 HEARD_NOTHING = "[The caller spoke before you: nothing of your last answer was heard.]"
 LOST_PART = "[A fault cut your last words off: the caller heard them only as far as they stand above.]"
 
+_NOTES = (HEARD_PART, HEARD_NOTHING, LOST_PART)
 _TOOL_FRAMES = (
     FunctionCallsStartedFrame,
     FunctionCallInProgressFrame,
@@ -77,7 +78,11 @@ class History:
             self._context.set_messages([one for one in self._context.messages if one is not message])
         if settled.unheard:
             note = (HEARD_PART if settled.heard else HEARD_NOTHING) if cut else LOST_PART
-            self._context.add_message({"role": "user", "content": note})
+            noted = any(
+                isinstance(last, dict) and last.get("content") in _NOTES for last in self._context.messages[-1:]
+            )
+            if not noted:  # one cut, one note
+                self._context.add_message({"role": "user", "content": note})
 
 
 def _before_tools(messages: Sequence[object]) -> int:

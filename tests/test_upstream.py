@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,21 @@ import pytest
 from livekit import rtc
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
-from pipecat.transports.livekit.transport import LiveKitTransport, LiveKitTransportClient
+from pipecat.frames.frames import (
+    ControlFrame,
+    Frame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.livekit.transport import LiveKitOutputTransport, LiveKitTransport, LiveKitTransportClient
 
-from callwright.upstream import SmartTurn, SpeechMeter, disconnect_reason
+from callwright.speech import Utterance, UtteranceEnd
+from callwright.upstream import RoomTransport, SmartTurn, SpeechMeter, disconnect_reason
 
 CLIENT_METHODS = {
     "_async_on_participant_connected": ["participant"],
@@ -78,6 +92,162 @@ async def test_what_is_queued_can_be_read_before_it_is_cleared_and_not_after() -
         await source.aclose()
 
 
+async def test_what_waits_to_be_let_in_counts_as_queued_and_goes_with_a_clear() -> None:
+    """The playback reads the queue while a chunk waits in `capture_frame`, and clears it under that wait."""
+    source = rtc.AudioSource(24_000, 1, queue_size_ms=100)
+    try:
+        await source.capture_frame(rtc.AudioFrame.create(24_000, 1, 2400))
+        waiting = asyncio.create_task(source.capture_frame(rtc.AudioFrame.create(24_000, 1, 2400)))
+        await asyncio.sleep(0)
+        assert source.queued_duration == pytest.approx(0.2, abs=0.03)
+        source.clear_queue()
+        assert source.queued_duration == 0
+        async with asyncio.timeout(1):
+            await waiting
+        assert source.queued_duration == 0
+    finally:
+        await source.aclose()
+
+
+async def test_a_second_clear_changes_nothing_and_the_source_takes_more() -> None:
+    """The stock output clears the queue once more, after ours has."""
+    source = rtc.AudioSource(24_000, 1, queue_size_ms=200)
+    try:
+        await source.capture_frame(rtc.AudioFrame.create(24_000, 1, 2400))
+        source.clear_queue()
+        source.clear_queue()
+        await source.capture_frame(rtc.AudioFrame.create(24_000, 1, 2400))
+        assert source.queued_duration == pytest.approx(0.1, abs=0.02)
+    finally:
+        await source.aclose()
+
+
+async def test_a_client_that_is_not_connected_takes_no_audio_and_says_so() -> None:
+    client = LiveKitTransport("ws://127.0.0.1:1", "", "room")._client
+    assert await client.publish_audio(rtc.AudioFrame.create(24_000, 1, 240)) is False
+
+
+# -- the room's output
+
+
+class _Owner:
+    """A room that only notes what its output tells."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[object, ...]] = []
+
+    def made(self, stretch: str, pcm: bytes) -> None:
+        self.log.append(("made", stretch, len(pcm) // 2))
+
+    def finished(self, stretch: str) -> None:
+        self.log.append(("finished", stretch))
+
+    def finish(self, end: UtteranceEnd) -> list[str]:
+        return ["a", "b"]
+
+    def passed(self, end: UtteranceEnd) -> None:
+        self.log.append(("passed",))
+
+
+class _Playback:
+    """A playback that only notes what it is given."""
+
+    def __init__(self, log: list[tuple[object, ...]]) -> None:
+        self.log = log
+
+    def append(self, stretch: str, pcm: bytes) -> None:
+        self.log.append(("append", stretch, len(pcm) // 2))
+
+    def close(self, stretch: str, *, over: bool = False) -> None:
+        self.log.append(("close", stretch, over))
+
+    def mark(self, frame: Frame) -> None:
+        self.log.append(("mark", type(frame).__name__))
+
+    def cut(self) -> None:
+        self.log.append(("cut",))
+
+    def accept(self) -> None:
+        self.log.append(("accept",))
+
+
+def _output() -> tuple[Any, list[tuple[object, ...]]]:
+    """Our output, as it is after set-up, and what it tells."""
+    owner: Any = _Owner()
+    playback: Any = _Playback(owner.log)
+    transport = RoomTransport(
+        owner, playback, url="ws://127.0.0.1:1", room="room", queue_ms=200, rate=24_000, connect_timeout_s=1
+    )
+    output: Any = transport.output()
+    output._sample_rate = 24_000
+
+    async def push(frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+        owner.log.append(("push", type(frame).__name__))
+
+    async def nothing() -> None: ...
+
+    output.push_frame, output._start_interruption = push, nothing  # nothing runs that could be interrupted
+    return output, owner.log
+
+
+def test_the_output_still_starts_and_stops_where_we_hang_on() -> None:
+    assert list(inspect.signature(BaseOutputTransport._handle_frame).parameters) == ["self", "frame"]
+    assert list(inspect.signature(BaseOutputTransport.set_transport_ready).parameters) == ["self", "frame"]
+    assert "await self.set_transport_ready(frame)" in inspect.getsource(LiveKitOutputTransport.start)
+    assert "_client.disconnect()" in inspect.getsource(LiveKitOutputTransport.stop)
+    end = inspect.getsource(BaseOutputTransport.process_frame).split("isinstance(frame, EndFrame)")[1]
+    assert end.index("self.stop(frame)") < end.index("self.push_frame(frame")  # what is queued is played before
+
+
+async def test_every_frame_that_has_its_place_in_the_speech_comes_to_handle_frame() -> None:
+    output, log = _output()
+    audio = TTSAudioRawFrame(bytes(480), 24_000, 1, context_id="a")
+    for frame in (audio, TTSStoppedFrame(context_id="a"), ControlFrame(), UtteranceEnd(Utterance("answer", 1))):
+        await output.process_frame(frame, FrameDirection.DOWNSTREAM)
+    assert log == [
+        ("made", "a", 240),
+        ("append", "a", 240),
+        ("close", "a", False),
+        ("finished", "a"),
+        ("mark", "TTSStoppedFrame"),
+        ("mark", "ControlFrame"),
+        ("close", "a", True),
+        ("close", "b", True),
+        ("mark", "UtteranceEnd"),
+    ]
+
+
+async def test_a_sound_that_is_no_speech_is_a_stretch_of_its_own_and_not_the_floors() -> None:
+    output, log = _output()
+    sound = OutputAudioRawFrame(bytes(480), 24_000, 1)
+    await output.process_frame(sound, FrameDirection.DOWNSTREAM)
+    assert log == [("append", sound.name, 240), ("close", sound.name, False)]
+
+
+async def test_an_interruption_is_obeyed_before_it_is_passed_on_and_speech_is_taken_again_after() -> None:
+    output, log = _output()
+    cleared: list[tuple[object, ...]] = []
+    output._client._audio_source = SimpleNamespace(clear_queue=lambda: cleared.append(log[-1]))
+    await output.process_frame(InterruptionFrame(), FrameDirection.DOWNSTREAM)
+    assert log == [("cut",), ("push", "InterruptionFrame"), ("accept",)]
+    assert cleared == [("push", "InterruptionFrame")]  # by the stock output, while nothing is taken
+
+
+# -- the voice's websocket
+
+
+def test_cartesia_still_reads_its_messages_from_get_websocket() -> None:
+    assert list(inspect.signature(CartesiaTTSService._get_websocket).parameters) == ["self"]
+    assert "async for message in self._get_websocket()" in inspect.getsource(CartesiaTTSService._process_messages)
+
+
+def test_cartesia_still_tells_the_words_of_a_message_before_it_reads_the_next() -> None:
+    """`WordEnds` keeps the ends of the last message only."""
+    source = inspect.getsource(CartesiaTTSService._process_messages)
+    assert "await self.add_word_timestamps(" in source
+    assert 'msg["word_timestamps"]["words"], msg["word_timestamps"]["start"]' in source
+
+
 def test_smart_turn_still_predicts_from_an_array() -> None:
     assert list(inspect.signature(LocalSmartTurnAnalyzerV3._predict_endpoint).parameters) == ["self", "audio_array"]
 
@@ -92,7 +262,12 @@ async def test_smart_turn_gives_a_probability_of_silence() -> None:
 
 def test_the_vad_still_keeps_its_state_under_these_names() -> None:
     source = inspect.getsource(VADAnalyzer)
-    for name in ("self._vad_state", "self._vad_stopping_count", "def _run_analyzer(self, buffer: bytes) -> VADState"):
+    for name in (
+        "self._vad_state",
+        "self._vad_starting_count",
+        "self._vad_stopping_count",
+        "def _run_analyzer(self, buffer: bytes) -> VADState",
+    ):
         assert name in source, name
 
 

@@ -1,0 +1,443 @@
+"""What the model is shown of its own side: one message a thing said, of it what was heard, and what tools became."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallCancelFrame,
+    FunctionCallFromLLM,
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
+    FunctionCallsStartedFrame,
+    InterruptionFrame,
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection
+
+from callwright.playback import Chunk
+from callwright.speech import Piece, Role, Say, Utterance
+from callwright.tools import tool
+from processors.floor import Settled
+from processors.floor_keeper import FloorKeeper
+from processors.gate import Gate
+from processors.memory import HEARD_NOTHING, HEARD_PART, LOST_PART, History, Memory
+
+USER = {"role": "user", "content": "And the price?"}
+
+
+def utterance(text: str, role: Role = "answer", *, remembered: bool = True) -> Utterance:
+    return Utterance(role, 1, remembered=remembered, text=text)
+
+
+def settled(of: Utterance, heard: str, unheard: str = "") -> Settled:
+    return Settled(of, heard, unheard, ())
+
+
+def tool_call(key: str, content: str = "IN_PROGRESS") -> list[dict[str, Any]]:
+    call = {"id": key, "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    return [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": content, "tool_call_id": key},
+    ]
+
+
+def history(*messages: Any) -> tuple[LLMContext, History]:
+    context = LLMContext([*messages])
+    return context, History(context)
+
+
+# -- one message for each thing said
+
+
+def test_an_utterance_is_one_message_that_grows() -> None:
+    context, past = history(USER)
+    said = utterance("It is")
+    past.show(said)
+    said.text += " ninety. "
+    past.show(said)
+    assert context.messages == [USER, {"role": "assistant", "content": "It is ninety."}]
+
+
+def test_two_utterances_are_two_messages_in_the_order_in_which_they_began() -> None:
+    context, past = history(USER)
+    first, second = utterance("It is"), utterance("Anything", "statement")
+    past.show(first)
+    past.show(second)
+    first.text += " ninety."
+    past.show(first)
+    assert [one["content"] for one in context.messages[1:]] == ["It is ninety.", "Anything"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("said", [utterance("One moment.", "filler", remembered=False), utterance(" \n")])
+def test_what_is_not_remembered_or_empty_is_never_shown(said: Utterance) -> None:
+    context, past = history(USER)
+    past.show(said)
+    past.settle(settled(said, "", "One moment."), cut=True)
+    assert context.messages == [USER]
+
+
+# -- when it is over
+
+
+def test_what_was_heard_to_its_end_stays() -> None:
+    context, past = history(USER)
+    said = utterance("It is ninety.")
+    past.show(said)
+    past.settle(settled(said, "It is ninety."), cut=False)
+    assert context.messages == [USER, {"role": "assistant", "content": "It is ninety."}]
+
+
+def test_what_was_cut_off_is_left_as_it_was_heard_and_the_model_is_told() -> None:
+    context, past = history(USER)
+    said = utterance("It is ninety.")
+    past.show(said)
+    past.settle(settled(said, "It is", "ninety."), cut=True)
+    note = {"role": "user", "content": HEARD_PART}
+    assert context.messages == [USER, {"role": "assistant", "content": "It is"}, note]
+
+
+def test_what_was_not_heard_leaves_no_message() -> None:
+    context, past = history(USER)
+    said = utterance("It is ninety.")
+    past.show(said)
+    past.settle(settled(said, "", "It is ninety."), cut=True)
+    assert context.messages == [USER, {"role": "user", "content": HEARD_NOTHING}]
+
+
+def test_what_a_fault_cut_off_is_not_laid_to_the_caller() -> None:
+    context, past = history(USER)
+    said = utterance("It is ninety.")
+    past.show(said)
+    past.settle(settled(said, "It is", "ninety."), cut=False)
+    assert context.messages[-1] == {"role": "user", "content": LOST_PART}
+
+
+def test_a_note_to_the_model_cannot_be_taken_for_the_callers_words() -> None:
+    for note in (HEARD_PART, HEARD_NOTHING, LOST_PART):
+        assert note.startswith("[")
+        assert note.endswith("]")
+
+
+def test_an_utterance_that_is_over_is_not_settled_again() -> None:
+    context, past = history(USER)
+    said = utterance("It is ninety.")
+    past.show(said)
+    past.settle(settled(said, "It is ninety."), cut=False)
+    past.settle(settled(said, "", "It is ninety."), cut=True)
+    assert context.messages == [USER, {"role": "assistant", "content": "It is ninety."}]
+
+
+def test_equal_texts_are_different_messages() -> None:
+    context, past = history(USER)
+    first, second = utterance("Yes."), utterance("Yes.")
+    past.show(first)
+    past.show(second)
+    past.settle(settled(first, "", "Yes."), cut=False)
+    past.settle(settled(second, "Yes."), cut=False)
+    assert [one for one in context.messages if one["role"] == "assistant"] == [  # type: ignore[index]
+        {"role": "assistant", "content": "Yes."}
+    ]
+
+
+# -- beside tools
+
+
+def test_a_line_said_while_a_tool_runs_stands_before_its_call() -> None:
+    context, past = history(USER, *tool_call("1"), *tool_call("2"))
+    past.show(utterance("I am looking.", "statement"))
+    said = {"role": "assistant", "content": "I am looking."}
+    assert context.messages == [USER, said, *tool_call("1"), *tool_call("2")]
+
+
+def test_the_answer_to_a_tools_result_stands_behind_it() -> None:
+    context, past = history(USER, *tool_call("1", '{"result": 90}'))
+    past.show(utterance("Ninety."))
+    assert context.messages[-1] == {"role": "assistant", "content": "Ninety."}
+
+
+def test_an_unheard_line_goes_from_before_the_call_without_touching_it() -> None:
+    context, past = history(USER, *tool_call("1"))
+    said = utterance("I am looking.", "statement")
+    past.show(said)
+    past.settle(settled(said, "", "I am looking."), cut=True)
+    assert context.messages[:3] == [USER, *tool_call("1")]
+
+
+# -- the processor
+
+
+class _Stage:
+    """Memory between two recorders, with a real floor and a room without sound."""
+
+    def __init__(self) -> None:
+        self.context = LLMContext([USER])  # type: ignore[list-item]
+        self.closers: list[Any] = []
+        self.notes: list[Any] = []
+        playback = SimpleNamespace(release=lambda at=None: None, cut=lambda: None, hold=lambda: None, held=False)
+        scribe = SimpleNamespace(interrupted=lambda: None, answering=lambda turn: None, note=self.notes.append)
+        parts: Any = SimpleNamespace(
+            room=SimpleNamespace(rate=8000, playback=playback),
+            voice=SimpleNamespace(),
+            scribe=scribe,
+            turn=1,
+            on_close=self.closers.append,
+        )
+        self.keeper = FloorKeeper(parts)
+        self.memory = Memory(self.context, self.keeper)
+        self.pushed: list[tuple[Frame, FrameDirection]] = []
+
+        async def push(frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+            self.pushed.append((frame, direction))
+
+        async def nothing() -> None: ...
+
+        memory: Any = self.memory
+        memory.push_frame, memory._start_interruption = push, nothing  # nothing runs that could be interrupted
+
+    async def give(self, *frames: Frame) -> None:
+        for frame in frames:
+            await self.memory.process_frame(frame, FrameDirection.DOWNSTREAM)
+
+    async def answer(self, text: str) -> Utterance:
+        start = LLMFullResponseStartFrame()
+        await self.give(start, LLMTextFrame(text), LLMFullResponseEndFrame())
+        said: Utterance = start.metadata["utterance"]
+        return said
+
+    def hear(self, said: Utterance, ms: int = 100) -> None:
+        """The voice makes `ms` for the whole text, one word a 100 ms, and all of it is played."""
+        name = str(id(said))
+        self.keeper.sent(name, Piece(said.text, "sentence", utterance=said, end=len(said.text)))
+        self.keeper.timed(name, [(word, n / 10, n / 10 + 0.1) for n, word in enumerate(said.text.split())])
+        self.keeper.submitted(Chunk(name, 0, bytes(2 * 8 * ms)), 0, 0)
+        self.keeper.played(8 * ms)
+
+    @property
+    def contents(self) -> list[Any]:
+        return [one.get("content") for one in self.context.messages if isinstance(one, dict)]
+
+
+async def test_the_models_words_enter_the_context_in_its_own_spelling_and_pass_on() -> None:
+    stage = _Stage()
+    said = await stage.answer(" It costs\n$90. ")
+    assert stage.contents == [USER["content"], "It costs\n$90."]
+    assert [type(frame) for frame, _ in stage.pushed] == [
+        LLMFullResponseStartFrame,
+        LLMTextFrame,
+        LLMFullResponseEndFrame,
+    ]
+    stage.keeper.end(said)
+
+
+async def test_words_that_come_after_the_cut_are_not_written() -> None:
+    stage = _Stage()
+    await stage.give(LLMFullResponseStartFrame(), LLMTextFrame("It costs"))
+    stage.keeper.cut()
+    await stage.give(LLMTextFrame(" ninety."), LLMFullResponseEndFrame())
+    assert stage.contents == [USER["content"], HEARD_NOTHING]
+    assert not stage.keeper.floor.busy
+
+
+async def test_a_cut_leaves_of_each_answer_what_was_heard() -> None:
+    stage = _Stage()
+    first = await stage.answer("It costs ninety.")
+    stage.hear(first, ms=200)
+    stage.keeper.cut()
+    assert stage.contents == [USER["content"], "It costs", HEARD_PART]
+    second = await stage.answer("Of course.")
+    stage.hear(second, ms=200)
+    stage.keeper.end(second)
+    assert stage.contents == [USER["content"], "It costs", HEARD_PART, "Of course."]
+
+
+async def test_a_fixed_line_is_an_utterance_of_its_own_even_inside_an_answer() -> None:
+    stage = _Stage()
+    line = Say("I am looking.")
+    await stage.give(LLMFullResponseStartFrame(), LLMTextFrame("One"), line, LLMTextFrame(" two."))
+    assert stage.contents == [USER["content"], "One two.", "I am looking."]
+    assert line.utterance is not None
+    stage.keeper.cut()
+
+
+async def test_a_result_does_not_wait_until_the_agent_is_silent() -> None:
+    """Pipecat holds it back because the text is not in the context before; here it is."""
+    stage = _Stage()
+    await stage.give(*_started("1"), _in_progress("1"))
+    await stage.give(FunctionCallResultFrame("look_up", "1", {}, {"result": 90}))
+    asked = [frame for frame, direction in stage.pushed if direction is FrameDirection.UPSTREAM]
+    assert [type(frame) for frame in asked] == [LLMContextFrame]
+    assert stage.context.messages[1:] == tool_call("1", '{"result": 90}')
+
+
+async def test_an_interruption_ends_what_began_before_it_and_nothing_that_begins_behind() -> None:
+    stage = _Stage()
+    await stage.give(LLMFullResponseStartFrame(), LLMTextFrame("It costs"))
+    line = Say("Sorry, please say that again.")
+    await stage.give(InterruptionFrame(), line)
+    assert stage.contents == [USER["content"], HEARD_NOTHING, line.text]
+    assert line.utterance is not None
+    assert stage.keeper.floor.is_open(line.utterance)
+    stage.keeper.cut()
+
+
+async def test_while_the_connection_is_lost_the_playback_is_held_until_it_is_back() -> None:
+    stage = _Stage()
+    calls: list[str] = []
+    playback: Any = stage.keeper._parts.room.playback
+    playback.hold, playback.release = lambda: calls.append("hold"), lambda at: calls.append("release")
+    stage.keeper.connection(False)
+    playback.held = True
+    stage.keeper.hold()
+    stage.keeper.release()
+    assert calls == ["hold", "hold"]
+    stage.keeper.cut()  # words that were under way take the floor meanwhile
+    stage.keeper.connection(True)
+    assert calls == ["hold", "hold", "release"]
+
+
+# -- what became of the tools
+
+
+def _started(key: str) -> list[Frame]:
+    return [FunctionCallsStartedFrame([FunctionCallFromLLM("look_up", key, {}, None)])]
+
+
+def _in_progress(key: str) -> Frame:
+    return FunctionCallInProgressFrame("look_up", key, {}, cancel_on_interruption=True)
+
+
+class _Journal:
+    def append(self, event: object) -> None: ...
+
+    async def durable(self) -> None: ...
+
+
+@asynccontextmanager
+async def gate() -> AsyncIterator[tuple[_Stage, Gate, asyncio.Event]]:
+    """A stage with a gate whose one tool finishes when the event is set."""
+    done = asyncio.Event()
+
+    @tool
+    async def look_up() -> int:
+        """Look it up."""
+        await done.wait()
+        return 90
+
+    parts: Any = SimpleNamespace(
+        agent=SimpleNamespace(tools=[look_up]),
+        call=SimpleNamespace(ending=False),
+        journal=_Journal(),
+        turn=1,
+        on_close=lambda closer: None,
+    )
+    it = Gate(parts)
+    try:
+        yield _Stage(), it, done
+    finally:
+        done.set()
+        await it.aclose()
+
+
+async def _handle(it: Gate, key: str) -> asyncio.Task[None]:
+    async def result(answer: object, *, properties: object = None) -> None: ...
+
+    params: Any = SimpleNamespace(tool_call_id=key, function_name="look_up", arguments={}, result_callback=result)
+    task = asyncio.ensure_future(it._handle(params))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return task
+
+
+async def _interrupt(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _finish(it: Gate, done: asyncio.Event) -> None:
+    done.set()
+    await asyncio.gather(*it._tasks.values())
+
+
+async def _ask(it: Gate, stage: _Stage) -> None:
+    await it._before_asking(stage.memory, LLMContextFrame(stage.context))
+
+
+CANCEL = FunctionCallCancelFrame("look_up", "1")
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+async def test_a_tool_that_was_talked_over_is_pending_and_then_done(overtaken: bool) -> None:
+    """The cancelling frame is a system frame: it may be there before the one that says the tool runs."""
+    async with gate() as (stage, it, done):
+        handler = await _handle(it, "1")
+        assert it.busy
+        await stage.give(*_started("1"))
+        await _interrupt(handler)
+        await stage.give(*([CANCEL, _in_progress("1")] if overtaken else [_in_progress("1"), CANCEL]))
+        assert stage.contents[-1] == ("IN_PROGRESS" if overtaken else "CANCELLED")
+        assert not it.busy
+        await _ask(it, stage)
+        assert "still running" in stage.contents[-1]
+        await _finish(it, done)
+        await _ask(it, stage)
+        assert stage.context.messages[1:] == tool_call("1", '{"result": 90}')
+
+
+async def test_a_tool_whose_frame_comes_after_the_next_request_is_told_in_the_one_after() -> None:
+    async with gate() as (stage, it, done):
+        handler = await _handle(it, "1")
+        await stage.give(*_started("1"))
+        await _interrupt(handler)
+        await _finish(it, done)
+        await _ask(it, stage)
+        await stage.give(CANCEL, _in_progress("1"))
+        await _ask(it, stage)
+        assert stage.context.messages[1:] == tool_call("1", '{"result": 90}')
+
+
+async def test_a_tool_that_was_not_talked_over_is_left_to_its_result() -> None:
+    async with gate() as (stage, it, done):
+        handler = await _handle(it, "1")
+        await stage.give(*_started("1"), _in_progress("1"))
+        await _ask(it, stage)
+        assert stage.contents[-1] == "IN_PROGRESS"
+        done.set()
+        await handler
+        assert not it.busy
+
+
+async def test_a_tool_cancelled_while_its_result_is_handed_over_keeps_it() -> None:
+    async with gate() as (stage, it, done):
+        handing_over = asyncio.Event()
+
+        async def result(answer: object, *, properties: object = None) -> None:
+            handing_over.set()
+            await asyncio.sleep(1)  # Pipecat stops its timer and tells both neighbours
+
+        params: Any = SimpleNamespace(tool_call_id="1", function_name="look_up", arguments={}, result_callback=result)
+        handler = asyncio.ensure_future(it._handle(params))
+        done.set()
+        await handing_over.wait()
+        await stage.give(*_started("1"), _in_progress("1"))
+        await _interrupt(handler)
+        await stage.give(CANCEL)
+        await _ask(it, stage)
+        assert stage.contents[-1] == '{"result": 90}'
+
+
+async def test_a_tool_that_never_began_does_not_stay_in_progress() -> None:
+    async with gate() as (stage, it, _):
+        await stage.give(*_started("1"), CANCEL, _in_progress("1"))
+        await _ask(it, stage)
+        assert stage.contents[-1] != "IN_PROGRESS"
