@@ -43,7 +43,8 @@ from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import STAGES, Stage
-from callwright.upstream import SMART_TURN_RATE, WordEnds, smart_turn
+from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
+from callwright.upstream.voice import WordEnds
 from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
 

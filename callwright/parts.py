@@ -19,7 +19,7 @@ from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.scribe import Scribe
 from callwright.tools import Call
-from callwright.upstream import SmartTurn
+from callwright.upstream.ears import SmartTurn
 from callwright.voice import Voice
 
 

@@ -25,7 +25,8 @@ from callwright.errors import RoomError
 from callwright.playback import Chunk, Playback
 from callwright.playout import Playout
 from callwright.speech import Utterance, UtteranceEnd
-from callwright.upstream import REFUSED, SMART_TURN_RATE, RoomTransport, disconnect_reason
+from callwright.upstream.ears import SMART_TURN_RATE
+from callwright.upstream.room import REFUSED, RoomTransport, disconnect_reason
 
 AGENT_STATE = "lk.agent.state"  # attribute read by LiveKit's stock clients (livekit-agents types.py:24)
 AGENT_NAME = "lk.agent.name"
@@ -280,7 +281,7 @@ class Room:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- what the transport asks and tells (upstream.RoomOwner)
+    # -- what the transport asks and tells (upstream.room.RoomOwner)
 
     def new_token(self) -> str:
         identity = f"{self._config.agent_identity_prefix}-{uuid.uuid4().hex[:12]}"

@@ -11,7 +11,8 @@ from callwright.parts import Parts
 from callwright.playback import Chunk
 from callwright.records.events import AgentText
 from callwright.speech import Piece, Role, Say, Utterance
-from processors.floor import Floor, Settled, Timed
+from processors.floor import Floor, Settled
+from processors.stretch import Timed
 
 OnHeard = Callable[[Utterance, str], None]
 """Told what of an utterance has been heard so far, each time it has become more."""

@@ -27,7 +27,7 @@ from pipecat.turns.user_start.base_user_turn_start_strategy import BaseUserTurnS
 
 from callwright.clock import Clock
 from callwright.tools import Call
-from callwright.upstream import SpeechMeter
+from callwright.upstream.ears import SpeechMeter
 from processors.floor_keeper import FloorKeeper
 from processors.overlap import Overlap, Verdict
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import copy
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+
+from processors.sounds import LONGER, Sound, sounds_of
+from processors.spoken import ABBREVIATIONS, spoken
 
 Array = npt.NDArray[np.float64]
 
@@ -30,178 +30,6 @@ class Placed:
 
     start: int
     end: int
-
-
-# ---- a written word, as it is spoken -------------------------------------------------------------------
-
-
-def _list(text: str) -> list[str]:
-    return text.split()
-
-
-_ONES = _list(
-    """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen
-    """
-)
-_TENS = _list("twenty thirty forty fifty sixty seventy eighty ninety")
-_SCALES = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"), (100, "hundred"))
-_ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "twelve": "twelfth"}
-_CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
-_SIGNS = {"%": "percent", "&": "and", "@": "at", "+": "plus"}
-_ABBREVIATIONS = {
-    "dr": "doctor", "mr": "mister", "mrs": "missis", "ms": "miz", "prof": "professor", "st": "street",
-    "ave": "avenue", "rd": "road", "vs": "versus", "etc": "etcetera", "dept": "department", "apt": "apartment",
-    "jan": "january", "feb": "february", "aug": "august", "sept": "september", "oct": "october",
-    "nov": "november", "dec": "december",
-}  # fmt: skip
-_TOKEN = re.compile(r"\d{1,3}(?:,\d{3})+|\d+|[^\W\d_]+(?:'[^\W\d_]+)*|[$€£%&@+.:-]")
-_LETTER = "~"  # stands before a letter that is said by its name
-
-
-def _cardinal(number: int) -> list[str]:
-    if number < 20:
-        return [_ONES[number]]
-    if number < 100:
-        return [_TENS[number // 10 - 2], *([_ONES[number % 10]] if number % 10 else [])]
-    size, name = next(scale for scale in _SCALES if number >= scale[0])
-    return [*_cardinal(number // size), name, *(_cardinal(number % size) if number % size else [])]
-
-
-def _digits(text: str) -> list[str]:
-    return [_ONES[int(digit)] for digit in text]
-
-
-def _number(text: str) -> list[str]:
-    """A whole number; four digits that may be a year or a house number are said in pairs."""
-    plain = text.replace(",", "")
-    number = int(plain)
-    if (len(plain) > 1 and plain[0] == "0") or len(plain) > 9:
-        return _digits(plain)
-    if len(text) == 4 and 1100 <= number < 2100 and number % 1000 >= 10:
-        first, second = divmod(number, 100)
-        return [*_cardinal(first), *(["oh"] if second < 10 else []), *(_cardinal(second) if second else ["hundred"])]
-    return _cardinal(number)
-
-
-def spoken(written: str) -> list[str]:
-    """The words said for one written word, in lower case: "$90" → ["ninety", "dollars"]."""
-    plain = unicodedata.normalize("NFKC", written).replace("’", "'")
-    tokens = [token for token in _TOKEN.findall(plain) if token.isascii() or token.isalpha() or token in _CURRENCIES]
-    said: list[str] = []
-    owed = ""  # the currency, which is said after its number
-    for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
-        if token in _CURRENCIES:
-            owed = _CURRENCIES[token]
-        elif token in _SIGNS:
-            said.append(_SIGNS[token])
-        elif token == ".":
-            if before[-1:].isalnum() and after[:1].isalnum() and not owed:
-                said.append("point" if after[0].isdigit() else "dot")
-        elif token[0].isdecimal():
-            if before == ":":
-                said += [] if token == "00" else ["oh"] * (token[0] == "0") + _cardinal(int(token))
-            elif before == "." and owed:
-                said += [owed, "and", *_cardinal(int(token)), "cents"]
-                owed = ""
-            elif before in (".", "-") or after == "-":
-                said += _digits(token.replace(",", ""))
-            else:
-                said += _number(token)
-                if owed and after != ".":
-                    said.append(owed)
-                    owed = ""
-        elif token[0].isalpha():
-            said += _said_letters(token, after_number=before[-1:].isdecimal() and said != [])
-            if token.lower() in ("st", "nd", "rd", "th") and before[-1:].isdecimal():
-                said[-1] = _ORDINALS.get(said[-1], re.sub("y$", "ie", said[-1]) + "th")
-    return said + [owed] * bool(owed)
-
-
-def _said_letters(token: str, *, after_number: bool) -> list[str]:
-    low = token.lower()
-    if after_number and low in ("st", "nd", "rd", "th"):
-        return []
-    if low in _ABBREVIATIONS:
-        return [_ABBREVIATIONS[low]]
-    unspeakable = not re.search(r"[aeiouy]|[^\x00-\x7f]", low)
-    if unspeakable or (token.isupper() and 2 <= len(token) <= 4) or (len(token) == 1 and token not in "aAI"):
-        return [_LETTER + letter for letter in low]
-    return [low]
-
-
-# ---- a spoken word, as sounds --------------------------------------------------------------------------
-
-
-class _Sound(IntEnum):
-    V = 0  # vowel
-    N = 1  # sonorant: nasal, liquid, glide
-    S = 2  # sibilant
-    F = 3  # soft fricative
-    P = 4  # stop
-    PAUSE = 5
-
-
-# Usual lengths in fluent read English, ms (the order of Klatt 1976, "Linguistic uses of segmental duration").
-_LENGTH_MS = {_Sound.V: 95.0, _Sound.N: 65.0, _Sound.S: 95.0, _Sound.F: 65.0, _Sound.P: 75.0}
-_LETTER_NAMES = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        _list("V PV SV PV V VF SV VS V SV PV VN VN VN V PV PNV VN VS PV NV FV PVPNNV VPS NV SV"),
-        strict=True,
-    )
-)
-_LETTER_SOUNDS = {
-    letter: sound for sound, letters in (("N", "lmnrw"), ("S", "jsz"), ("F", "fhv")) for letter in letters
-}
-_LETTER_SOUNDS |= dict.fromkeys("bcdgkpqt", "P") | {"x": "PS"}
-_REDUCED = frozenset(
-    _list(
-        """
-        a an the of to and or for in on at is are was were be been as with that it its your you we they he she
-        i'm have has had can will would could from but by if do not this our my his her
-        """
-    )
-)
-_SHORTER = 0.7  # an unstressed function word
-_LONGER = 1.3  # the end of a phrase
-# Spellings that are not the sum of their letters; the first that fits is taken.
-_SPELLINGS = [
-    (re.compile(pattern), sounds)
-    for pattern, sounds in (
-        (r"^(hour|honest|honor)", "VN"), (r"^(kn|gn|wr|wh)", "N"), (r"^y(?=.)", "N"), (r"sch", "SP"),
-        (r"tch|sh|ch", "S"), (r"ph|th", "F"), (r"ck", "P"), (r"qu", "PN"), (r"ng", "N"), (r"gh(?=[aeiou])", "P"),
-        (r"gh", ""), (r"[ts]ion", "SVN"), (r"[ct]i(?=[aou])", "S"), (r"[cg](?=[eiy])", "S"),
-        (r"[aeiou]+w(?![aeiou])|[aeiouy]+", "V"),
-    )
-]  # fmt: skip
-
-
-@lru_cache(4096)
-def _sounds(word: str) -> tuple[tuple[_Sound, float], ...]:
-    """The sounds of a spoken word with their usual lengths in ms."""
-    spelled = _LETTER_NAMES.get(word[1:], "V") if word.startswith(_LETTER) else _spell(word)
-    factor = _SHORTER if word in _REDUCED else 1.0
-    return tuple((_Sound[sound], _LENGTH_MS[_Sound[sound]] * factor) for sound in spelled or "V")
-
-
-def _spell(word: str) -> str:
-    bare = "".join(c for c in unicodedata.normalize("NFKD", word) if c.isalpha())
-    bare = re.sub(r"([^aeiou])\1+", r"\1", bare)
-    sounds, at = "", 0
-    while at < len(bare):
-        rest = bare[at:]
-        if "V" in sounds and rest in ("e", "es", "ed"):  # mute, but for the vowel between two like sounds
-            like = (rest == "es" and sounds[-1] == "S") or (rest == "ed" and bare[at - 1] in "td")
-            return sounds + "V" * like + {"e": "", "es": "S", "ed": "P"}[rest]
-        for pattern, replacement in _SPELLINGS:
-            if found := pattern.match(bare, at):
-                sounds, at = sounds + replacement, found.end()
-                break
-        else:
-            sounds, at = sounds + _LETTER_SOUNDS.get(bare[at], "V"), at + 1
-    return sounds
 
 
 # ---- the audio, as loudness and mean frequency ------------------------------------------------------
@@ -295,7 +123,7 @@ _NEVER = 1e9
 class _Unit:
     """A sound of `steps` steps, give or take a factor of e to the `spread`; or a pause, to be had by `chance`."""
 
-    kind: _Sound
+    kind: Sound
     steps: float = 1.0
     spread: float = 1.0
     chance: float = 0.0
@@ -309,7 +137,7 @@ class _Lattice:
         self.steps = 0
         self.reached = 0
         """Units that are over, on the likeliest path."""
-        self._sum = np.zeros(len(_Sound))  # cost of all steps, had they been of one kind
+        self._sum = np.zeros(len(Sound))  # cost of all steps, had they been of one kind
         self._back: list[tuple[int, npt.NDArray[np.int16]]] = []  # a row: first column, steps taken by each
         self._kinds = np.zeros(0, dtype=np.intp)
         self._skip = np.zeros(0)
@@ -323,7 +151,7 @@ class _Lattice:
 
     def append(self, units: Sequence[_Unit]) -> None:
         """More to be said. What is spoken already may not have reached the end of what was there."""
-        pause = np.array([unit.kind is _Sound.PAUSE for unit in units])
+        pause = np.array([unit.kind is Sound.PAUSE for unit in units])
         steps, spread, chance = (
             np.array([getattr(unit, name) for unit in units]) for name in ("steps", "spread", "chance")
         )
@@ -407,7 +235,7 @@ _DROPPED = 8.0  # cost of a vendor having left out the end of a text …
 _DROPPED_UNIT = 0.4  # … and of each unit in it, about what one costs that is spoken
 _LOOKAHEAD = 8  # units of text there must be beyond the audio before it is looked at for good …
 _GLIMPSE = 100  # … and steps looked at beyond, each time the question is asked
-_FIRST_PAUSE = _Unit(_Sound.PAUSE, chance=0.6)
+_FIRST_PAUSE = _Unit(Sound.PAUSE, chance=0.6)
 _USUAL_PAUSE_MS = 150.0
 _MARK = re.compile(r"[^\w\s%$€£]+$")
 
@@ -417,7 +245,7 @@ def _mark(word: str) -> str:
     found = _MARK.search(word)
     marks = set(found[0]) if found else set()
     if marks & set(".!?…。！？"):
-        return "" if word.lower().rstrip(".") in _ABBREVIATIONS else "sentence"
+        return "" if word.lower().rstrip(".") in ABBREVIATIONS else "sentence"
     return "clause" if marks & set(",;:–—-、，") else ""
 
 
@@ -444,19 +272,19 @@ class Placement:
         units = [] if self._lattice.units else [_FIRST_PAUSE]
         base = len(self._lattice.units)
         for word, following in pairwise([*words, ""]):
-            said = [sound for part in spoken(word) for sound in _sounds(part)]
+            said = [sound for part in spoken(word) for sound in sounds_of(part)]
             if not said:
                 self._spans.append((self._spans[-1][1],) * 2 if self._spans else (0, 0))
                 continue
             mark = _mark(word) or ("" if spoken(following) else _mark(following))
-            last_vowel = max((index for index, (kind, _) in enumerate(said) if kind is _Sound.V), default=0)
+            last_vowel = max((index for index, (kind, _) in enumerate(said) if kind is Sound.V), default=0)
             spread = _NUMBER_SPREAD if any(c.isdecimal() for c in word) else _LENGTH_SPREAD
             begin = base + len(units)
             for index, (kind, length_ms) in enumerate(said):
-                factor = self._factor * (_LONGER if mark and index >= last_vowel else 1.0)
+                factor = self._factor * (LONGER if mark and index >= last_vowel else 1.0)
                 units.append(_Unit(kind, length_ms * factor / _STEP_MS, spread))
             self._spans.append((begin, base + len(units)))
-            units.append(_Unit(_Sound.PAUSE, chance=_PAUSE_CHANCE[mark]))
+            units.append(_Unit(Sound.PAUSE, chance=_PAUSE_CHANCE[mark]))
         if words:
             self._lattice.append(units)
             self._advance()
@@ -477,7 +305,7 @@ class Placement:
             spans = [
                 (unit.steps / self._factor, end - begin)
                 for unit, (begin, end) in zip(self._lattice.units, pairwise(bounds), strict=False)
-                if unit.kind is not _Sound.PAUSE
+                if unit.kind is not Sound.PAUSE
             ]
             if spans:
                 self._pace.learn(sum(usual for usual, _ in spans), sum(taken for _, taken in spans))
@@ -530,7 +358,7 @@ class Placement:
         for unit in lattice.units[len(bounds) - 1 :]:
             if not self._finished:
                 pause = _USUAL_PAUSE_MS / _STEP_MS if unit.chance > 0.5 else 0.0
-                at += pause if unit.kind is _Sound.PAUSE else unit.steps
+                at += pause if unit.kind is Sound.PAUSE else unit.steps
             bounds.append(round(at))
         samples = self._steps.samples
         return [Placed(bounds[begin] * samples, bounds[end] * samples) for begin, end in self._spans]

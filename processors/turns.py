@@ -31,7 +31,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from callwright.clock import Clock
 from callwright.parts import Parts
 from callwright.tools import Call
-from callwright.upstream import SMART_TURN_RATE, SmartTurn, SpeechMeter, is_settled
+from callwright.upstream.ears import SMART_TURN_RATE, SmartTurn, SpeechMeter, is_settled
 from processors.completeness import Completeness, judge
 from processors.floor_keeper import FloorKeeper
 from processors.interruptions import Interruptions

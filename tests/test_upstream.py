@@ -26,7 +26,8 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.livekit.transport import LiveKitOutputTransport, LiveKitTransport, LiveKitTransportClient
 
 from callwright.speech import Utterance, UtteranceEnd
-from callwright.upstream import RoomTransport, SmartTurn, SpeechMeter, disconnect_reason
+from callwright.upstream.ears import SmartTurn, SpeechMeter
+from callwright.upstream.room import RoomTransport, disconnect_reason
 
 CLIENT_METHODS = {
     "_async_on_participant_connected": ["participant"],

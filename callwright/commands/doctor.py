@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
         from callwright.commands._settings import load_for
         from callwright.doctor import examine
-        from callwright.upstream import SMART_TURN_RATE
+        from callwright.upstream.ears import SMART_TURN_RATE
 
         findings = asyncio.run(examine(lambda: load_for(script, file, settings), input_rate=SMART_TURN_RATE))
         healthy = all(finding.state != "bad" for finding in findings)

@@ -16,7 +16,7 @@ Ability = Literal[
 ]
 """What a vendor can do.
 
-word_ends            its voice says where words end, in messages that `upstream.WordEnds` reads
+word_ends            its voice says where words end, in messages that `upstream.voice.WordEnds` reads
 gross_prompt_tokens  its count of prompt tokens includes those read from its cache
 """
 Settings = Mapping[str, JsonValue]

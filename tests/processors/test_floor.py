@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from callwright.speech import Role, Utterance
-from processors.floor import Floor, Timed
+from processors.floor import Floor
+from processors.stretch import Timed
 
 RATE = 8000
 MS = RATE // 1000

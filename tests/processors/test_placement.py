@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from callwright.simulators.voice import Speech, Voice
-from processors.placement import Pace, Placed, Placement, spoken
+from processors.placement import Pace, Placed, Placement
+from processors.spoken import spoken
 
 RATE = 24000
 SENTENCES = (

@@ -1,28 +1,16 @@
-"""The fence: the only file that touches private names of Pipecat and LiveKit.
-
-Everything here leans on `pipecat-ai` 1.14 as released; tests/test_upstream.py holds one contract
-test for each private name, so that an upgrade fails loudly and in one place.
-"""
+"""The room: Pipecat's LiveKit transport with a client and an output of ours in the places of the stock ones."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import json
 import re
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient
-from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.utils import create_stream_resampler
-from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
@@ -35,7 +23,6 @@ from pipecat.frames.frames import (
     OutputImageRawFrame,
     OutputTransportMessageFrame,
     SpriteFrame,
-    TranscriptionFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
 )
@@ -48,12 +35,9 @@ from pipecat.transports.livekit.transport import (
     LiveKitTransportClient,
 )
 
-from callwright.loudness import Loudness
 from callwright.playback import Playback
 from callwright.speech import UtteranceEnd
-
-SMART_TURN_RATE = 16_000
-"""Hz; the rate Smart Turn v3 was trained at."""
+from callwright.upstream.ears import SMART_TURN_RATE
 
 
 class RoomOwner(Protocol):
@@ -413,123 +397,3 @@ def disconnect_reason(reason: Any) -> str:
         return str(rtc.DisconnectReason.Name(reason)).lower()
     except (TypeError, ValueError):
         return "unknown"
-
-
-class SpeechMeter(SileroVADAnalyzer):
-    """Silero VAD that is exact about the end of speech and tells of a pause as soon as it begins.
-
-    Silero decides what is speech. Once it says that speech is stopping, the configured silence is
-    counted from the last audible 10 ms instead of from Silero's own, later, last window; where the
-    room is never quiet, Silero's count alone decides, as in the stock analyzer.
-    """
-
-    CONFIRMING_WINDOWS = 2  # Silero must have said "no speech" for 64 ms
-
-    def __init__(self, params: VADParams) -> None:
-        super().__init__(params=params)
-        self._loudness: Loudness | None = None
-        self.pause_ms = 0
-        """How long the speaker has been silent, by whichever sees it first; 0 while they speak."""
-        self.speech_ms = 0
-        """How long it has sounded like speech, up to the time after which it is believed to be; 0 in silence."""
-
-    def _run_analyzer(self, buffer: bytes) -> VADState:
-        if self._loudness is None:
-            self._loudness = Loudness(self.sample_rate)
-        before = self._vad_state
-        self._loudness.feed(np.frombuffer(buffer, np.int16))
-        state: VADState = super()._run_analyzer(buffer)
-        if state == VADState.STARTING and before == VADState.QUIET:
-            self._loudness.begin()
-        if (
-            state == VADState.STOPPING
-            and self._vad_stopping_count >= self.CONFIRMING_WINDOWS
-            and self._loudness.quiet_ms >= self.params.stop_secs * 1000
-        ):
-            self._vad_state = state = VADState.QUIET
-            self._vad_stopping_count = 0
-        window_ms = self.num_frames_required() * 1000 // self.sample_rate
-        stopping_ms = self._vad_stopping_count * window_ms if state == VADState.STOPPING else 0
-        self.pause_ms = max(stopping_ms, self._loudness.quiet_ms) if state != VADState.SPEAKING else 0
-        self.speech_ms = self._vad_starting_count * window_ms if state == VADState.STARTING else 0
-        if state in (VADState.SPEAKING, VADState.STOPPING):
-            self.speech_ms = round(self.params.start_secs * 1000)
-        return state
-
-
-def is_settled(frame: TranscriptionFrame) -> bool:
-    """Whether the recogniser says that this text covers all the speech up to the present pause.
-
-    Pipecat marks the reply to its own Finalize; Deepgram also says `speech_final` of finals it ends itself.
-    """
-    return bool(frame.finalized) or bool(getattr(frame.result, "speech_final", False))
-
-
-class SmartTurn:
-    """Smart Turn v3: how probable it is, by the sound alone, that the speaker has finished.
-
-    One model and one thread for all calls of the process: an inference takes 30-50 ms on one core.
-    """
-
-    def __init__(self) -> None:
-        self._model = LocalSmartTurnAnalyzerV3(sample_rate=SMART_TURN_RATE)
-        self._model.set_sample_rate(SMART_TURN_RATE)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="smart-turn")
-
-    async def probability(self, samples: npt.NDArray[np.int16]) -> float:
-        """Probability in 0..1 that the turn in `samples` (16 kHz mono, the last 8 s count) is complete."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._predict, samples)
-
-    def _predict(self, samples: npt.NDArray[np.int16]) -> float:
-        return float(self._model._predict_endpoint(samples.astype(np.float32) / 32768.0)["probability"])
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False)
-
-
-@functools.cache
-def smart_turn() -> SmartTurn:
-    """The process's one end-of-turn model, loaded on first use (about 0.1 s)."""
-    return SmartTurn()
-
-
-class WordEnds:
-    """Mixin for a voice whose websocket says where each word ends: Pipecat reads only where it starts.
-
-    The messages are `{"word_timestamps": {"words": […], "start": […], "end": […]}}`, as Cartesia sends them.
-    """
-
-    _ends: tuple[float, ...] = ()
-
-    def _get_websocket(self) -> Any:
-        return _Overheard(super()._get_websocket(), self._note_ends)  # type: ignore[misc]
-
-    def _note_ends(self, message: str | bytes) -> None:
-        mark = b'"word_timestamps"' if isinstance(message, bytes) else '"word_timestamps"'
-        if mark in message:  # type: ignore[operator]
-            times = json.loads(message).get("word_timestamps") or {}
-            self._ends = tuple(times.get("end") or ())
-
-    def with_ends(self, word_times: list[tuple[str, float]]) -> list[tuple[str, float, float | None]]:
-        """The words with the ends of the message they came in, if there is one for each."""
-        ends: Iterable[float | None] = self._ends
-        if len(self._ends) != len(word_times):
-            ends = [None] * len(word_times)
-        return [(word, start, end) for (word, start), end in zip(word_times, ends, strict=True)]
-
-
-class _Overheard:
-    """A websocket whose messages are shown to somebody before their reader gets them."""
-
-    def __init__(self, websocket: Any, show: Any) -> None:
-        self._websocket = websocket
-        self._show = show
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._websocket, name)
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        async for message in self._websocket:
-            self._show(message)
-            yield message

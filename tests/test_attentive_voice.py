@@ -21,7 +21,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from callwright.speech import Piece, Say, Utterance, UtteranceEnd
-from callwright.upstream import WordEnds
+from callwright.upstream.voice import WordEnds
 from callwright.voice import Voice, attentive
 
 
