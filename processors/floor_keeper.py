@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from callwright.parts import Parts
 from callwright.playback import Chunk
-from callwright.records.events import AgentText
+from callwright.records.events import AgentText, SpokenOver
 from callwright.speech import Piece, Role, Say, Utterance
 from processors.floor import Floor, Settled
 from processors.stretch import Timed
@@ -64,6 +64,12 @@ class FloorKeeper:
         playback = self._parts.room.playback
         if not self._reasons and playback.held:
             playback.release(self.floor.resume_point())
+
+    def keep(self, text: str) -> None:
+        """What the caller said over the agent, `text`, did not take the floor: the agent goes on."""
+        parts = self._parts
+        parts.scribe.note(SpokenOver(turn=parts.turn, sample=parts.room.now(), text=text))
+        self.release("overlap")
 
     def cut(self) -> None:
         """The caller takes the floor: silence, and everything under way is over where it stands."""

@@ -126,6 +126,7 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._phase = Phase.IDLE
         self._late_until = 0.0
         self._speech_ms = 0
+        self._words = ""  # as recognised last, of the present overlap
         self._timer: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[ProcessFrameResult] | None = None
 
@@ -205,6 +206,7 @@ class Interruptions(BaseUserTurnStartStrategy):
 
     def _begin(self) -> None:
         self._enter(Phase.OVERLAP)
+        self._words = ""
         self._level.begin()
         asking = self._keeper.floor.saying().rstrip("\"'”’)] ").endswith("?")
         self._policy.begin(self._now(), asking=asking, below_db=self._level.below_db)
@@ -219,6 +221,7 @@ class Interruptions(BaseUserTurnStartStrategy):
                 return await self._take() if final and text.strip() else ProcessFrameResult.CONTINUE
             self._begin()  # words of a sound that was too soft to be noticed
             self._policy.speech_stopped(self._now())
+        self._words = text
         self._policy.transcript(text, self._now(), final=final)
         return await self._decide()
 
@@ -233,7 +236,7 @@ class Interruptions(BaseUserTurnStartStrategy):
             if self._phase is Phase.OVERLAP:
                 self._enter(Phase.LATE)
                 self._late_until = self._now() + LATE_MS
-                self._keeper.release("overlap")
+                self._keeper.keep(self._words)
             self._forget()
             await self.trigger_reset_aggregation()  # type: ignore[no-untyped-call]
         elif (at := self._policy.decides_at()) is not None:

@@ -63,6 +63,8 @@ class LiveView:
                 return "the caller joined"
             case events.TurnStarted(text=text):
                 return f"caller  {text}"
+            case events.SpokenOver(text=text):
+                return f"caller  ({text or 'a sound'})"
             case events.SpeechEnded(sample=sample):
                 self._ended_at = sample
             case events.AgentSpeechStarted(sample=sample) if self._ended_at is not None:

@@ -118,6 +118,19 @@ class TurnStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenOver(Event):
+    """The caller sounded over the agent and did not take the floor: "uh-huh", a cough, somebody else.
+
+    `sample` is where that was decided and the agent went on, `text` what was recognised of it.
+    """
+
+    kind: ClassVar[str] = "spoken_over"
+    turn: int
+    sample: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StageStarted(Event):
     """A request to a vendor left. `stage` is stt, llm or tts; `request` counts per stage within the call."""
 
@@ -291,6 +304,7 @@ KINDS: Mapping[str, type[Event]] = {
         SpeechEnded,
         Transcript,
         TurnStarted,
+        SpokenOver,
         StageStarted,
         StageFirstByte,
         StageEnded,

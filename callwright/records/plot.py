@@ -38,7 +38,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class CallerTurn:
-    """What the caller said in one turn, and from where to where."""
+    """What the caller said in one turn, and from where to where; number 0 in brackets where it was none."""
 
     number: int
     text: str
@@ -199,6 +199,11 @@ class _Call:
                 begun = end if self._turn_begun is None else min(self._turn_begun, end)
                 self.turns.append(CallerTurn(number, text, begun, end))
                 self._turn_begun = self._speaking
+            case events.SpokenOver(text=text):
+                if text and self._turn_begun is not None:
+                    end = self.caller[-1].end if self.caller else self._now
+                    self.turns.append(CallerTurn(0, f"({text})", self._turn_begun, max(end, self._turn_begun)))
+                self._turn_begun = None
             case events.AgentSpeechStarted(turn=turn, sample=sample):
                 self._agent_silent(sample, cut=False)
                 self._reach(sample)

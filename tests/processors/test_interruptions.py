@@ -54,6 +54,9 @@ class Keeper:
     def release(self, reason: str = "overlap") -> None:
         self.reasons.discard(reason)
 
+    def keep(self, text: str) -> None:
+        self.release()
+
     def cut(self) -> None:
         self.reasons.clear()
         self.log.append("cut")

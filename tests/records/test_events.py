@@ -30,6 +30,7 @@ EXAMPLES: tuple[Event, ...] = (
     events.SpeechEnded(960),
     events.Transcript("hello", final=True, sample=960),
     events.TurnStarted(1, "hello", 960),
+    events.SpokenOver(1, 3_000, "uh-huh"),
     events.StageStarted(1, "llm", "anthropic", "haiku", 1),
     events.StageFirstByte(1, "llm", 1),
     events.StageEnded(1, "llm", 1, error="429"),
