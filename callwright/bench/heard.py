@@ -11,7 +11,8 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -71,10 +72,10 @@ class Plan:
     tapes: Path | None = None
     """Where every call's recording is kept; None keeps none."""
 
-    def calls(self) -> list[int]:
-        """How many answers each call of a row judges."""
-        whole, rest = divmod(self.interruptions, PER_CALL)
-        return [PER_CALL] * whole + [rest] * (rest > 0)
+    @property
+    def most(self) -> int:
+        """Calls of a row that are held at most: some answers end before the caller speaks over them."""
+        return 2 * -(-self.interruptions // PER_CALL)
 
 
 @dataclass(frozen=True)
@@ -116,31 +117,71 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
         control = await owned.enter_async_context(Control(vendors.url))
         systems = [await owned.enter_async_context(SystemProcess(name, say)) for name in plan.systems]
         ground = _Ground(plan, results, server, vendors.url, control, folder, Voice())
-        total = len(plan.calls()) * len(plan.rows) * len(systems)
+        agenda = Agenda(plan, results)
 
-        async def hold(system: SystemProcess, row: str, number: int, answers: int) -> None:
-            result = await ground.call(system, row, number, answers)
-            results.calls.append(result)
-            say(f"{len(results.calls)}/{total}  {progress(result)}")
+        async def work() -> None:
+            while (job := agenda.next()) is not None:
+                row, name, number, answers = job
+                system = next(one for one in systems if one.name == name)
+                try:
+                    result = await ground.call(system, row, number, answers)
+                finally:
+                    agenda.ended(row, name, answers)
+                results.calls.append(result)
+                say(f"{agenda.progress()}  {progress(result)}")
 
-        calls = list(enumerate(plan.calls()))
-        for row in plan.rows:
-            for first in range(0, len(calls), plan.concurrency):
-                batch = calls[first : first + plan.concurrency]
-                for system in systems:
-                    await _all([hold(system, row, number, answers) for number, answers in batch])
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(plan.concurrency):
+                workers.create_task(work())
 
 
-async def _all(calls: Sequence[Coroutine[None, None, None]]) -> None:
-    """All of them at once; none outlives the first that raises."""
-    tasks = [asyncio.create_task(call) for call in calls]
-    try:
-        for ended in asyncio.as_completed(tasks):
-            await ended
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+class Agenda:
+    """Which call comes next: row by row, the systems in turn, until each has been judged often enough. Pure."""
+
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self._plan = plan
+        self._results = results
+        self._started: Counter[tuple[str, str]] = Counter()
+        self._under_way: Counter[tuple[str, str]] = Counter()  # answers of calls that have not ended
+
+    def next(self) -> tuple[str, str, int, int] | None:
+        """(row, system, number of the call in its row, answers to judge); None when there is enough of all."""
+        for row in self._plan.rows:
+            open_ = [name for name in self._plan.systems if self._missing(row, name) > 0]
+            if open_:
+                name = min(open_, key=lambda one: self._started[row, one])
+                answers = min(PER_CALL, self._missing(row, name))
+                number = self._started[row, name]
+                self._started[row, name] += 1
+                self._under_way[row, name] += answers
+                return row, name, number, answers
+        return None
+
+    def ended(self, row: str, system: str, answers: int) -> None:
+        """That call is over; what it gave is in the results."""
+        self._under_way[row, system] -= answers
+
+    def progress(self) -> str:
+        """How much of all has been judged."""
+        plan = self._plan
+        wanted = plan.interruptions * len(plan.rows) * len(plan.systems)
+        got = sum(min(plan.interruptions, self._judged(row, name)) for row in plan.rows for name in plan.systems)
+        return f"{got}/{wanted}"
+
+    def _missing(self, row: str, system: str) -> int:
+        if self._started[row, system] >= self._plan.most:
+            return 0
+        return self._plan.interruptions - self._judged(row, system) - self._under_way[row, system]
+
+    def _judged(self, row: str, system: str) -> int:
+        """Interrupted answers that were judged; whole ones in the row that is about those."""
+        whole = row == "whole"
+        return sum(
+            not verdict.unjudged and verdict.interrupted != whole
+            for call in self._results.calls
+            if (call.row, call.system) == (row, system)
+            for verdict in call.verdicts
+        )
 
 
 def progress(result: CallResult) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from callwright.bench import heard
-from callwright.bench.heard import CallResult, Plan, Results, progress, run
+from callwright.bench.heard import Agenda, CallResult, Plan, Results, progress, run
 from callwright.bench.heard_metrics import Verdict
 from callwright.bench.heard_report import detail_lines, render, summarise
 from callwright.bench.heard_scenes import SCENES, WHOLE
@@ -89,8 +89,29 @@ def test_the_silence_is_foreseen_from_what_was_measured() -> None:
     assert Results([call(EXACT, EXACT, WRONG)]).stop_s("pipecat") == pytest.approx(0.2)
 
 
-def test_all_interruptions_are_shared_out_over_the_calls() -> None:
-    assert Plan((), (), interruptions=20).calls() == [8, 8, 4]
+def test_calls_are_held_until_every_system_was_interrupted_often_enough() -> None:
+    plan, results = Plan(("pipecat", "callwright"), ("default", "stall"), interruptions=10), Results()
+    agenda = Agenda(plan, results)
+    jobs = [agenda.next() for _ in range(4)]
+    assert jobs == [
+        ("default", "pipecat", 0, 8),
+        ("default", "callwright", 0, 8),
+        ("default", "pipecat", 1, 2),
+        ("default", "callwright", 1, 2),
+    ]
+    assert agenda.next() == ("stall", "pipecat", 0, 8)  # nothing waits for the last call of a row
+    results.calls.append(call(EXACT, WRONG, EXACT, KEPT, KEPT, MUTE, MUTE, MUTE))
+    agenda.ended("default", "pipecat", 8)
+    assert agenda.next() == ("default", "pipecat", 2, 5)
+    assert agenda.progress() == "3/40"
+
+
+def test_a_system_that_cannot_be_judged_is_not_tried_for_ever() -> None:
+    agenda = Agenda(Plan(("pipecat",), ("default",), interruptions=8), Results())
+    for _ in range(2):
+        row, system, _, answers = agenda.next() or ("", "", 0, 0)
+        agenda.ended(row, system, answers)
+    assert agenda.next() is None
 
 
 def test_an_unknown_row_is_refused_with_the_nearest_one() -> None:
@@ -131,12 +152,12 @@ async def test_one_real_call_is_judged_from_end_to_end() -> None:
     results, lines = Results(), list[str]()
     async with asyncio.timeout(120):
         await run(plan, results, lines.append)
-    (held,) = results.calls
+    held = results.calls[0]
     assert held.failure == ""
     assert [verdict.unjudged for verdict in held.verdicts] == ["", ""]
     assert all(verdict.heard for verdict in held.verdicts)
     (summary,) = summarise(plan, results)
-    assert (summary.n, summary.metrics["not_judged"]) == (2, 0)
+    assert summary.n >= 2  # a call more, if an answer ended before it was talked over
     for verdict in held.verdicts:
         assert verdict.over + verdict.under <= 6  # plausible; how true it is, is not a test's to say
-    assert lines[-1].startswith("1/1  short, pipecat, seed 1: ")
+    assert lines[-1].startswith("2/2  short, pipecat, seed ")
