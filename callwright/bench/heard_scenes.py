@@ -186,7 +186,7 @@ def script(scene: Scene, seed: int, answers: int) -> Script:
     for number, index in enumerate(chosen):
         name, topic = list(topics.items())[index]
         answer = said[f"short {name}" if scene.manner == "briefly" else name]
-        before = said["look into it"] if scene.manner == "check" else ""
+        before = said[f"look into {name}"] if scene.manner == "check" else ""
         stretch, fault = _stretch(scene, rng, answer, before)
         opener = rng.choice(_OPENERS) if number else "Hello"
         lines.append(

@@ -82,3 +82,8 @@ def test_a_call_has_an_end() -> None:
 def test_the_agent_has_the_tools_that_the_rules_call() -> None:
     called = {call.tool for rule in brain_rules.load(RULES).rules for call in rule.call}
     assert {tool.name for tool in load(SCRIPT).tools} == called
+
+
+def test_every_topic_has_a_preamble_of_its_own() -> None:
+    lines = script(SCENES["preamble"], 1, 13).lines
+    assert len({line.expected[:20] for line in lines}) == 14
