@@ -24,7 +24,7 @@ from callwright.config import RoomConfig
 from callwright.errors import RoomError
 from callwright.playback import Chunk, Playback
 from callwright.playout import Playout
-from callwright.speech import Utterance, UtteranceEnd
+from callwright.speech import Utterance
 from callwright.upstream.ears import SMART_TURN_RATE
 from callwright.upstream.room import REFUSED, RoomTransport, disconnect_reason
 
@@ -98,8 +98,8 @@ class SpeechListener(Protocol):
         """All that was made of it has been played."""
         ...
 
-    def stretches(self, utterance: Utterance) -> Iterable[str]:
-        """What the voice made of that utterance; it makes no more."""
+    def completed(self, utterance: Utterance) -> Iterable[str]:
+        """The voice has made all of that utterance; the stretches it is made of."""
         ...
 
     def connection(self, steady: bool) -> None:
@@ -342,12 +342,12 @@ class Room:
         if self.speech:
             self.speech.finished(stretch)
 
-    def passed(self, end: UtteranceEnd) -> None:
+    def ended(self, utterance: Utterance) -> None:
         if self.speech:
-            self.speech.ended(end.utterance)
+            self.speech.ended(utterance)
 
-    def finish(self, end: UtteranceEnd) -> Iterable[str]:
-        return self.speech.stretches(end.utterance) if self.speech else ()
+    def completed(self, utterance: Utterance) -> Iterable[str]:
+        return self.speech.completed(utterance) if self.speech else ()
 
     def failed(self, bug: Exception) -> None:
         self._listener.fault(bug)

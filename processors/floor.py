@@ -33,10 +33,6 @@ class Settled:
     unheard: str
     words: tuple[HeardWord, ...]
 
-    @property
-    def interrupted(self) -> bool:
-        return bool(self.unheard)
-
 
 class Floor:
     """What the agent says in one call. `rate` in Hz is the one of the voice and of the room."""

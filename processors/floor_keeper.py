@@ -49,10 +49,6 @@ class FloorKeeper:
         """The agent is going to say something."""
         return self.floor.open(role, self._parts.turn, remembered=remembered)
 
-    def end(self, utterance: Utterance) -> None:
-        """Nothing will come of it, or all that came was played."""
-        self._settle(self.floor.over(utterance), cut=False)
-
     def hold(self, reason: str = "overlap") -> None:
         """Silence the agent at once; nothing is lost."""
         self._reasons.add(reason)
@@ -150,9 +146,9 @@ class FloorKeeper:
         self.floor.silenced(index)
 
     def ended(self, utterance: Utterance) -> None:
-        self.end(utterance)
+        self._settle(self.floor.over(utterance), cut=False)
 
-    def stretches(self, utterance: Utterance) -> list[str]:
+    def completed(self, utterance: Utterance) -> list[str]:
         names = self.floor.stretches(utterance)
         for name in names:
             self.floor.closed(name)

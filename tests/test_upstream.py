@@ -143,11 +143,11 @@ class _Owner:
     def finished(self, stretch: str) -> None:
         self.log.append(("finished", stretch))
 
-    def finish(self, end: UtteranceEnd) -> list[str]:
+    def completed(self, utterance: Utterance) -> list[str]:
         return ["a", "b"]
 
-    def passed(self, end: UtteranceEnd) -> None:
-        self.log.append(("passed",))
+    def ended(self, utterance: Utterance) -> None:
+        self.log.append(("ended",))
 
 
 class _Playback:

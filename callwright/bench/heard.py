@@ -130,9 +130,12 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
                 results.calls.append(result)
                 say(f"{agenda.progress()}  {progress(result)}")
 
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(plan.concurrency):
-                workers.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(plan.concurrency):
+                    workers.create_task(work())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # the first one ended the others
 
 
 class Agenda:
@@ -387,5 +390,8 @@ class _Talk:
 
 
 def _audible_s(produced: Produced) -> float:
-    """From the first word to the end of the last."""
-    return (produced.words[-1].end - produced.words[0].start) / produced.rate if produced.words else 0.0
+    """From the first word to the end of the last, as far as it was sent."""
+    if not produced.words:
+        return 0.0
+    end = min(produced.words[-1].end, len(produced.pcm) // 2)
+    return (end - produced.words[0].start) / produced.rate

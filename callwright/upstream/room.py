@@ -36,7 +36,7 @@ from pipecat.transports.livekit.transport import (
 )
 
 from callwright.playback import Playback
-from callwright.speech import UtteranceEnd
+from callwright.speech import Utterance, UtteranceEnd
 from callwright.upstream.ears import SMART_TURN_RATE
 
 
@@ -71,11 +71,11 @@ class RoomOwner(Protocol):
         """The voice has made all of a stretch."""
         ...
 
-    def finish(self, end: UtteranceEnd) -> Iterable[str]:
+    def completed(self, utterance: Utterance) -> Iterable[str]:
         """The voice has made all of an utterance; the stretches that it is made of."""
         ...
 
-    def passed(self, end: UtteranceEnd) -> None:
+    def ended(self, utterance: Utterance) -> None:
         """All that was made of an utterance has been played."""
         ...
 
@@ -293,7 +293,7 @@ class _Output(LiveKitOutputTransport):
             self.owner.finished(frame.context_id)
         elif isinstance(frame, UtteranceEnd):
             # The voice gives up on a context that stalls, or whose connection is lost, without a word.
-            for stretch in self.owner.finish(frame):
+            for stretch in self.owner.completed(frame.utterance):
                 self.playback.close(stretch, over=True)
         self.playback.mark(frame)
 
@@ -312,7 +312,7 @@ class _Output(LiveKitOutputTransport):
 
     async def _due(self, frame: Frame) -> None:
         if isinstance(frame, UtteranceEnd):
-            self.owner.passed(frame)
+            self.owner.ended(frame.utterance)
         if isinstance(frame, _SENT_BY_PIPECAT):
             await super()._handle_frame(frame)
         else:

@@ -345,7 +345,7 @@ def test_what_never_reached_the_voice_is_unheard() -> None:
     settled = agent.floor.over(utterance)
     assert settled is not None
     assert settled.unheard == "caller. How are you?"
-    assert settled.interrupted
+    assert settled.unheard
 
 
 def test_a_voice_that_made_nothing_was_not_heard() -> None:
@@ -363,7 +363,7 @@ def test_a_rest_without_a_letter_is_not_missed() -> None:
     agent.play(0, 1200)
     settled = agent.floor.over(utterance)
     assert settled is not None
-    assert not settled.interrupted
+    assert not settled.unheard
 
 
 def test_an_answer_without_words_leaves_nothing() -> None:

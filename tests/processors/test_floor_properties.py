@@ -363,7 +363,7 @@ class Conversation:
                         return False
             self.playback.close(name)
             self.keeper.finished(name)
-        for name in self.keeper.stretches(utterance):
+        for name in self.keeper.completed(utterance):
             self.playback.close(name, over=True)
         self.playback.mark(UtteranceEnd(utterance))
         return True

@@ -237,7 +237,7 @@ async def test_the_models_words_enter_the_context_in_its_own_spelling_and_pass_o
         LLMTextFrame,
         LLMFullResponseEndFrame,
     ]
-    stage.keeper.end(said)
+    stage.keeper.ended(said)
 
 
 async def test_words_that_come_after_the_cut_are_not_written() -> None:
@@ -257,7 +257,7 @@ async def test_a_cut_leaves_of_each_answer_what_was_heard() -> None:
     assert stage.contents == [USER["content"], "It costs", HEARD_PART]
     second = await stage.answer("Of course.")
     stage.hear(second, ms=200)
-    stage.keeper.end(second)
+    stage.keeper.ended(second)
     assert stage.contents == [USER["content"], "It costs", HEARD_PART, "Of course."]
 
 
