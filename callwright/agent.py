@@ -23,6 +23,7 @@ class Agent:
     greeting  the first words the caller hears; None lets the caller speak first
     voice     the vendor's id of the voice; None takes the configured one
     tools     functions made with `@tool`
+    fillers   said while the caller waits, in place of the built-in lines: none or several, they take turns
     farewell  said when the engine ends the call by itself (a cap, an unusable vendor)
     pipeline  a function `pipeline(parts)` or its name ("cascade", "module:function", "file.py:function");
               None takes the configured one
@@ -37,6 +38,7 @@ class Agent:
     farewell: str = "Thank you for calling. Goodbye."
     pipeline: str | Callable[..., Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    fillers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.prompt.strip():
@@ -47,6 +49,18 @@ class Agent:
                 raise AgentError(f"agent '{self.name}': {tool!r} is not a tool; decorate the function with @tool")
             if names.count(name) > 1:
                 raise AgentError(f"agent '{self.name}' has two tools named '{name}'")
+
+        self._check_fillers()
+
+    def _check_fillers(self) -> None:
+        if isinstance(self.fillers, str) or any(
+            not isinstance(line, str) or not line.strip() or not line.isprintable() for line in self.fillers
+        ):
+            raise AgentError(f"agent '{self.name}': fillers is a list of lines, each spoken as it stands")
+        if len(self.fillers) == 1 or len({line.strip() for line in self.fillers}) != len(self.fillers):
+            raise AgentError(
+                f"agent '{self.name}': fillers holds two different lines at least: none is said twice running"
+            )
 
     def run(self, arguments: Sequence[str] | None = None) -> None:
         """Be a script: `python my_agent.py --room R` is `callwright run my_agent.py --room R`."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from callwright.errors import ConfigError
 from callwright.resolve import LOCAL_KEY, Resolved, resolve
-from callwright.sections import CallConfig, RecordsConfig, RoomConfig, TurnConfig
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, TurnConfig
 from callwright.sources import from_agent, from_environ, from_file, from_overrides
 from callwright.stage import STAGES, Stage, StageConfig
 from callwright.vendors import DEFAULTS, find
@@ -27,6 +27,7 @@ __all__ = [
     "LOCAL_KEY",
     "CallConfig",
     "Config",
+    "FillerConfig",
     "Leaf",
     "Missing",
     "RecordsConfig",
@@ -78,6 +79,7 @@ class Config(BaseModel):
     turn: TurnConfig
     room: RoomConfig
     call: CallConfig
+    filler: FillerConfig
     records: RecordsConfig
     pipeline: str
     sources: Mapping[str, str]
@@ -125,7 +127,7 @@ class Config(BaseModel):
                 add(f"{stage}.{name}", config.settings.get(name))
             if config.stand_in:
                 found.append(Leaf(f"{stage}.stand_in", True, "stand-in"))
-        for section in ("turn", "room", "call", "records"):
+        for section in ("turn", "room", "call", "filler", "records"):
             part: BaseModel = getattr(self, section)
             for name in type(part).model_fields:
                 add(f"{section}.{name}", getattr(part, name))
@@ -223,6 +225,7 @@ def _config(resolved: Resolved) -> Config:
         turn=resolved.turn,
         room=resolved.room,
         call=resolved.call,
+        filler=resolved.filler,
         records=resolved.records,
         pipeline=resolved.pipeline,
         sources=resolved.sources,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import JsonValue
 
 from callwright.errors import ConfigError
-from callwright.sections import CallConfig, RecordsConfig, RoomConfig, Section, TurnConfig
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig
 from callwright.sources import Given, is_reference, references, substitute
 from callwright.stage import STAGES
 from callwright.suggest import did_you_mean, nearest
@@ -17,6 +17,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "turn": TurnConfig,
     "room": RoomConfig,
     "call": CallConfig,
+    "filler": FillerConfig,
     "records": RecordsConfig,
 }
 STAGE_KEYS = ("vendor", "model", "base_url", "api_key")

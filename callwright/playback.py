@@ -12,7 +12,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import numpy as np
 from pipecat.frames.frames import Frame
+
+FADE_MS = 10
+"""Over so long a stretch that is cut short fades out: a sudden end would click."""
 
 CHUNK_MS = 40
 """What is handed to the room at once: 20 ms costs a third more of a core, and nothing is gained (livekit.md §4.1)."""
@@ -61,6 +65,7 @@ class SpeechQueue:
 
     def __init__(self, rate: int) -> None:
         self._tick = rate * TICK_MS // 1000
+        self._fade = rate * FADE_MS // 1000
         self._items: list[_Track | Frame] = []
         self._next = 0
         self._over: deque[str] = deque(maxlen=64)
@@ -85,6 +90,17 @@ class SpeechQueue:
             track.closed = True
         if over:
             self._over.append(stretch)
+
+    def trim(self, stretch: str, offset: int) -> None:
+        """End `stretch` before sample `offset`, or where it was taken to if that is later; no more of it is taken."""
+        for item in self._items:
+            if isinstance(item, _Track) and item.stretch == stretch:
+                keep = max(item.at, offset - item.base)
+                if keep < item.samples:
+                    del item.pcm[2 * keep :]
+                    _fade_out(item.pcm, min(self._fade, keep - item.at))
+                item.closed = True
+        self._over.append(stretch)
 
     def mark(self, frame: Frame) -> None:
         """`frame` is due when everything queued before it has been played."""
@@ -148,6 +164,13 @@ class SpeechQueue:
             if isinstance(item, _Track) and item.stretch == stretch:
                 return index, item
         return -1, None
+
+
+def _fade_out(pcm: bytearray, samples: int) -> None:
+    """Let the last `samples` of `pcm` go down to nothing."""
+    if samples > 0:
+        last = np.frombuffer(pcm[-2 * samples :], np.int16)
+        pcm[-2 * samples :] = (last * np.linspace(1.0, 0.0, samples)).astype(np.int16).tobytes()
 
 
 class Outlet(Protocol):
@@ -228,6 +251,11 @@ class Playback:
 
     def close(self, stretch: str, *, over: bool = False) -> None:
         self._queue.close(stretch, over=over)
+        self._wake.set()
+
+    def trim(self, stretch: str, offset: int) -> None:
+        """End `stretch` before sample `offset`, or where it was handed over to; what follows it comes next."""
+        self._queue.trim(stretch, offset)
         self._wake.set()
 
     def mark(self, frame: Frame) -> None:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from callwright.errors import ConfigError
 from callwright.layers import SECRETS, STAGE_KEYS, Values, check_key, merge, replace_references
-from callwright.sections import CallConfig, RecordsConfig, RoomConfig, Section, TurnConfig
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig
 from callwright.sources import ENVIRONMENT, Given
 from callwright.stage import STAGES, Stage, StageConfig
 from callwright.suggest import did_you_mean, nearest
@@ -34,6 +34,7 @@ class Resolved:
     turn: TurnConfig
     room: RoomConfig
     call: CallConfig
+    filler: FillerConfig
     records: RecordsConfig
     pipeline: str
     sources: dict[str, str]
@@ -56,6 +57,7 @@ def resolve(layers: Iterable[Iterable[Given]], environ: Mapping[str, str]) -> Re
         turn=_section(TurnConfig, "turn", values, sources),
         room=_section(RoomConfig, "room", values, sources),
         call=_section(CallConfig, "call", values, sources),
+        filler=_section(FillerConfig, "filler", values, sources),
         records=_section(RecordsConfig, "records", values, sources),
         pipeline=_text(values["pipeline"], sources) if "pipeline" in values else DEFAULT_PIPELINE,
         sources=sources,

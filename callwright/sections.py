@@ -27,6 +27,33 @@ def _directory(path: str) -> str:
     return str(Path(path).expanduser())
 
 
+def _growing(seconds: list[float]) -> list[float]:
+    if seconds != sorted(seconds):
+        raise ValueError("must not shrink from one silence to the next")
+    return seconds
+
+
+def _lines(lines: list[str]) -> list[str]:
+    if any(not line.strip() or not line.isprintable() for line in lines):
+        raise ValueError("must hold one spoken line each")
+    if len({line.strip() for line in lines}) != len(lines) or len(lines) == 1:
+        raise ValueError("must hold two different lines at least: none is said twice running")
+    return [line.strip() for line in lines]
+
+
+def _hold_sound(name: str) -> str:
+    path = Path(name).expanduser()
+    if name == SOFT:
+        return name
+    if path.suffix.lower() != ".wav" or not path.is_file():
+        raise ValueError(f"must be '{SOFT}' or the path of a WAV file that is there")
+    return str(path)
+
+
+SOFT = "soft"
+"""The hold sound that comes with Callwright."""
+
+
 class Section(BaseModel):
     """Closed, unchangeable, and strict: `"200"` is not a number."""
 
@@ -90,6 +117,32 @@ class CallConfig(Section):
     """How long an agent waits in an empty room."""
     silence_s: Annotated[float, Ge(0), Le(3600)] = 0.0
     """End the call when neither side has made a sound for so long; 0 never does."""
+
+
+class FillerConfig(Section):
+    """What the agent says while the caller waits. Times are silence: the sounds between it do not count.
+
+    The silences are chosen so that with a tool of 4 s none is longer than 1.2 s at the caller's ear: behind each
+    of these the voice's own pauses before and after a line add about 0.2 s.
+    """
+
+    enabled: bool = True
+    after_ms: Annotated[int, Ge(300), Le(10000)] = 700
+    """No line begins sooner after the caller's last word. 700 and the way through the room is heard at 0.8 s."""
+    tool_after_ms: Annotated[int, Ge(0), Le(10000)] = 100
+    """Nor sooner after a tool has begun: one that ends the call has said so by then."""
+    latest_ms: Annotated[int, Ge(300), Le(20000)] = 1200
+    """So much silence is broken even if the model may be about to answer, and in turn after turn."""
+    intervals_s: Annotated[
+        list[Annotated[float, Ge(0.3), Le(120)]], Field(min_length=1, max_length=32), AfterValidator(_growing)
+    ] = [0.8, 0.9, 0.9, 1.5, 2.5, 4.0, 6.0, 8.0]
+    """Silence before the second line, the third, …; the last one is for all that follow."""
+    lines: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64), AfterValidator(_lines)] = []
+    """Said in place of the agent's own and the built-in lines; what a tool brings with it still comes first."""
+    hold_sound: Annotated[str, AfterValidator(_hold_sound)] | None = None
+    """"soft" or the path of a WAV file, looped in a long wait; null leaves it silent between the lines."""
+    hold_after_s: Annotated[float, Ge(1), Le(120)] = 5.0
+    """How long the caller has waited when the hold sound begins."""
 
 
 class RecordsConfig(Section):

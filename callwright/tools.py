@@ -69,6 +69,13 @@ class ResultError(Exception):
 
 
 @dataclass(frozen=True)
+class ToolPolicy:
+    """How a tool is run. `fillers`: what may be said while it runs."""
+
+    fillers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Tool:
     """A function the model may call, with everything that is derived from its signature."""
 
@@ -77,6 +84,7 @@ class Tool:
     description: str
     arguments: type[BaseModel]
     call_parameter: str | None
+    policy: ToolPolicy = ToolPolicy()
 
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
         """Run the function as if it were not a tool; tests call tools this way."""
@@ -114,11 +122,17 @@ class Tool:
 @overload
 def tool(function: Callable[..., Awaitable[object]], /) -> Tool: ...
 @overload
-def tool(*, name: str | None = None) -> Callable[[Callable[..., Awaitable[object]]], Tool]: ...
+def tool(
+    *, name: str | None = None, fillers: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Awaitable[object]]], Tool]: ...
 
 
 def tool(
-    function: Callable[..., Awaitable[object]] | None = None, /, *, name: str | None = None
+    function: Callable[..., Awaitable[object]] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    fillers: tuple[str, ...] = (),
 ) -> Tool | Callable[[Callable[..., Awaitable[object]]], Tool]:
     """Make a tool of a plain typed async function.
 
@@ -127,11 +141,11 @@ def tool(
     function is not async, a parameter has no type, or there is no docstring.
     """
     if function is None:
-        return lambda wrapped: _build(wrapped, name)
-    return _build(function, name)
+        return lambda wrapped: _build(wrapped, name, ToolPolicy(fillers))
+    return _build(function, name, ToolPolicy(fillers))
 
 
-def _build(function: Callable[..., Awaitable[object]], name: str | None) -> Tool:
+def _build(function: Callable[..., Awaitable[object]], name: str | None, policy: ToolPolicy) -> Tool:
     where = _where(function)
     if not inspect.iscoroutinefunction(function):
         raise AgentError(f"{where}: a tool must be an async function; write 'async def {function.__name__}'")
@@ -172,7 +186,7 @@ def _build(function: Callable[..., Awaitable[object]], name: str | None) -> Tool
         TypeAdapter(arguments)
     except Exception as error:
         raise AgentError(f"{where}: tool '{function.__name__}' has a type the model cannot fill: {error}") from None
-    return Tool(function, name or function.__name__, description, arguments, call_parameter)
+    return Tool(function, name or function.__name__, description, arguments, call_parameter, policy)
 
 
 def _where(function: Callable[..., object]) -> str:

@@ -1,9 +1,9 @@
 """The cascade: speech to text, a text model, text to speech.
 
-caller ─► in ─► ears ─► turn ─► mind ─► memory ─► clauses ─► voice ─► out ─► caller
-                         │       │        ▲                    │       │
-                         │      gate      └────── floor ◄──────┴───────┘
-                         └──────────────────────────▲
+caller ─► in ─► ears ─► turn ─► mind ─► fillers ─► memory ─► clauses ─► voice ─► out ─► caller
+                         │       │         ▲         ▲                    │       │
+                         │      gate ──────┘         └────── floor ◄──────┴───────┘
+                         └─────────────────────────────────────▲
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.parts import Parts
 from processors.clauses import Clauses
+from processors.filler_driver import FillerDriver
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
 from processors.memory import Memory
@@ -36,6 +37,7 @@ def cascade(parts: Parts, *, overlap: Overlap | None = None) -> list[FrameProces
         CallerCaptions(parts.room),
         listen(parts, keeper, busy=lambda: gate.busy, overlap=overlap),
         parts.mind,
+        *([FillerDriver(parts, keeper, gate)] if parts.config.filler.enabled else []),
         Memory(parts.context, keeper),
         Clauses(),
         parts.voice,

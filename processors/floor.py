@@ -23,6 +23,15 @@ _SENTENCE = re.compile(r"[^.!?…。？！]*[.!?…。？！]+[\"'”’)\]]*|[^
 ONSET_MS = 30
 """A word that is said again begins this much earlier, unless the word before still sounds: its onset is soft."""
 
+RELEASE_MS = 30
+"""A word that is the last one gets this much more, unless the next begins before: its end is soft."""
+
+NEARLY_MS = 400
+"""What is so near its end is let to its end."""
+
+FADE_MS = 10
+"""A sound without words stops within this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -182,6 +191,35 @@ class Floor:
         before = places[count - 1] if count else None
         onset = broken.start - self.rate * ONSET_MS // 1000
         return stretch.name, max(0, before.end if before else 0, onset)
+
+    def reached(self, stretch: str) -> int:
+        """How many samples of the stretch were handed to the room, as far as they went; 0 if none."""
+        found = self._stretches.get(stretch)
+        return found.runs[-1].first + found.runs[-1].count if found and found.runs else 0
+
+    def word_end_after(self, stretch: str, offset: int) -> int:
+        """Where the stretch may end if it is not to go on past sample `offset` for longer than it must.
+
+        That is the end of the word being said there, or of the last word if it is near; `offset` itself between
+        two words or before the first. What is not known to be a word's end is never given: then it is all that
+        was made.
+        """
+        found = self._stretches.get(stretch)
+        if found is None or offset == 0:
+            return 0
+        if not found.tokens:
+            return min(found.samples, offset + self.rate * FADE_MS // 1000)
+        places = found.places(self._played)
+        release = self.rate * RELEASE_MS // 1000
+        said = [place for place in places if place is not None and place.end > place.start]
+        whole = bool(said) and places[-1] is not None and found.closed
+        if whole and said[-1].end - offset < self.rate * NEARLY_MS // 1000:
+            return min(found.samples, max(offset, said[-1].end + release))
+        for place, after in zip(said, [*said[1:], None], strict=True):
+            limit = min(found.samples, place.end + release, *([after.start] if after else []))
+            if offset <= max(place.start, limit):
+                return offset if offset <= place.start else max(offset, limit)
+        return max(offset, found.samples)
 
     # -- when it is over
 

@@ -21,6 +21,10 @@ OnSettled = Callable[[Settled, bool], None]
 """Told what is left of an utterance that is over; True when it was cut off by the caller."""
 
 
+OnSound = Callable[[Utterance, bool], None]
+"""Told that the agent sounds, and what is heard; or that it fell silent, and what was heard last."""
+
+
 class FloorKeeper:
     """One call's floor and its hold on the room."""
 
@@ -30,14 +34,23 @@ class FloorKeeper:
         self._rate = parts.room.rate
         self._on_heard: list[OnHeard] = []
         self._on_settled: list[OnSettled] = []
+        self._on_sound: list[OnSound] = []
         self._heard: dict[Utterance, str] = {}
+        self._sounding: Utterance | None = None
+        self._sounds_to = 0  # index behind the last sample handed over
+        self._made: Utterance | None = None
+        self._withdrawn: set[Utterance] = set()
         self._reasons: set[str] = set()
         parts.room.speech = self
         parts.voice.listener = self
         parts.on_close(self.aclose)
 
-    def tell(self, *, heard: OnHeard | None = None, settled: OnSettled | None = None) -> None:
+    def tell(
+        self, *, heard: OnHeard | None = None, settled: OnSettled | None = None, sound: OnSound | None = None
+    ) -> None:
         """Subscribe."""
+        if sound:
+            self._on_sound.append(sound)
         if heard:
             self._on_heard.append(heard)
         if settled:
@@ -48,6 +61,19 @@ class FloorKeeper:
     def open(self, role: Role, *, remembered: bool = True) -> Utterance:
         """The agent is going to say something."""
         return self.floor.open(role, self._parts.turn, remembered=remembered)
+
+    @property
+    def held(self) -> bool:
+        """Whether the agent is silenced for the moment: the caller may be speaking."""
+        return self._parts.room.playback.held
+
+    def withdraw(self, utterance: Utterance) -> None:
+        """Have `utterance` not be said, unless it sounds already."""
+        stretches = self.floor.stretches(utterance)
+        if self.floor.is_open(utterance) and not any(self.floor.reached(name) for name in stretches):
+            self._withdrawn.add(utterance)
+            for name in stretches:
+                self._parts.room.playback.trim(name, 0)
 
     def hold(self, reason: str = "overlap") -> None:
         """Silence the agent at once; nothing is lost."""
@@ -88,6 +114,7 @@ class FloorKeeper:
         utterance = settled.utterance
         self._show(utterance, settled.heard)
         self._heard.pop(utterance, None)
+        self._withdrawn.discard(utterance)
         for told in self._on_settled:
             told(settled, cut)
         if settled.heard or settled.unheard:
@@ -128,6 +155,20 @@ class FloorKeeper:
 
     def made(self, stretch: str, pcm: bytes) -> None:
         self.floor.received(stretch, pcm)
+        utterance = self.floor.utterance(stretch)
+        if utterance in self._withdrawn:
+            self._parts.room.playback.trim(stretch, 0)
+        elif utterance is not None and utterance is not self._made:
+            self._made = utterance
+            self._hand_over(utterance)
+
+    def _hand_over(self, utterance: Utterance) -> None:
+        """The first sound of `utterance` is there: a filler that is being said ends with its word."""
+        for other in self.floor.speaking:
+            if other.role == "filler" and other is not utterance:
+                for name in self.floor.stretches(other):
+                    end = self.floor.word_end_after(name, self.floor.reached(name))
+                    self._parts.room.playback.trim(name, end)
 
     def finished(self, stretch: str) -> None:
         self.floor.closed(stretch)
@@ -136,14 +177,26 @@ class FloorKeeper:
         self.floor.submitted(chunk.stretch, chunk.offset, chunk.samples, index=index, position=position)
         if (utterance := self.floor.utterance(chunk.stretch)) is not None:
             self._parts.scribe.answering(utterance.turn)
+            self._sounds_to = index + chunk.samples + chunk.padding
+            if utterance is not self._sounding:
+                self._sounds(utterance)
 
     def played(self, index: int) -> None:
         self.floor.played(index)
+        if index >= self._sounds_to:
+            self._sounds(None)
         for utterance in self.floor.speaking:
             self._show(utterance, self.floor.heard(utterance))
 
     def silenced(self, index: int) -> None:
         self.floor.silenced(index)
+        self._sounds(None)
+
+    def _sounds(self, utterance: Utterance | None) -> None:
+        last, self._sounding = self._sounding, utterance
+        if (heard := utterance or last) is not None:
+            for told in self._on_sound:
+                told(heard, utterance is not None)
 
     def ended(self, utterance: Utterance) -> None:
         self._settle(self.floor.over(utterance), cut=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -24,6 +25,12 @@ LIMIT_S = 30.0
 """Longest a tool may take before the model is told that it did not finish."""
 
 
+OnStarted = Callable[[str, Tool], None]
+"""Told that a tool call (its id) has begun."""
+
+OnEnded = Callable[[str], None]
+"""Told that the model has an answer to a tool call (its id)."""
+
 _PENDING = '{"pending": "still running; it has not been cancelled"}'
 _UNANSWERED = ("IN_PROGRESS", "CANCELLED", _PENDING)
 """What stands in the context where no answer does: the first two are Pipecat's."""
@@ -37,12 +44,21 @@ class Gate:
         self._tools = {tool.name: tool for tool in parts.agent.tools}
         self._tasks: dict[str, asyncio.Task[dict[str, JSON]]] = {}
         self._interrupted: set[str] = set()
+        self._on_started: list[OnStarted] = []
+        self._on_ended: list[OnEnded] = []
         parts.on_close(self.aclose)
 
     def guard(self, mind: LLMService[Any]) -> None:
         """Become the handler of every tool of `mind`: it has no other way to run one."""
         mind.register_function(None, self._handle)
         mind.add_event_handler("on_before_process_frame", self._before_asking)
+
+    def tell(self, *, started: OnStarted | None = None, ended: OnEnded | None = None) -> None:
+        """Subscribe."""
+        if started:
+            self._on_started.append(started)
+        if ended:
+            self._on_ended.append(ended)
 
     @property
     def busy(self) -> bool:
@@ -91,11 +107,16 @@ class Gate:
         # effect that has begun is finished and recorded, never cut in half.
         task = asyncio.ensure_future(self.run(params.tool_call_id, params.function_name, dict(params.arguments)))
         self._tasks[params.tool_call_id] = task
+        if (tool := self._tools.get(params.function_name)) is not None:
+            for started in self._on_started:
+                started(params.tool_call_id, tool)
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
             self._interrupted.add(params.tool_call_id)
             raise
+        for ended in self._on_ended:
+            ended(params.tool_call_id)
         # A tool that ended the call has said the farewell: the model must not say another.
         properties = FunctionCallResultProperties(run_llm=False) if self._parts.call.ending else None
         await params.result_callback(answer, properties=properties)

@@ -1,0 +1,301 @@
+"""Fillers: when the agent says something only so that the caller is not left in silence, and what.
+
+Pure. It is told what happens, with times in ms of any one clock, and says when a line is due and which. All waits
+count silence: from the end of the caller's speech, then from the end of whatever the agent last said.
+
+With a tool running an answer needs another reply of the model, so that there is nothing to guess. While the model
+itself is awaited, the answer may be a moment away: a line is said only if, by the replies so far, it is not likely
+within `soon_ms`, and never in two turns running on that guess alone. `latest_ms` of silence are broken in any case.
+
+What a threshold costs, by `tests/processors/test_filler_tradeoff.py`: 4,000 turns on a virtual clock; the turn is
+decided 350 ms after speech ended, the model's first token is log-normal (p50/p95 in ms), the voice's first sound
+190/360, a filler is cached and sounds 20 ms after it was asked for; all as they leave for the room.
+
+    after_ms   model       answers without a tool              a tool of 4 s (p95, ms)
+                       needless   answered within 300 ms    first filler    longest silence
+{table}
+
+needless: turns with a filler although the answer's sound would have been there within `after_ms` (shared metrics).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEP_MS = 20.0
+"""How finely the moment is looked for at which an answer is no longer likely."""
+
+PRIOR_MS = (170, 205, 235, 265, 305, 370, 295, 440, 570, 720, 930, 1385)
+"""First tokens before any was seen: sixths of a quick model (250/400 ms) and of a slow one (640/1600)."""
+
+LOST_MS = 3000.0
+"""A line that has not sounded by then will not; another may be tried."""
+
+RESULT_MS = 3000.0
+"""A model that has its tools' results and is not asked again by then will not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """When a line is due, all in ms. The first four are the configuration's `filler` section.
+
+    after_ms       silence after the caller's last word
+    tool_after_ms  a tool has run
+    latest_ms      silence that is broken although the model may be about to answer
+    intervals_ms   silence before the second line, the third, …
+    soon_ms        an answer expected within this is waited for
+    voice_ms       the model has written: its words sound within this, or the voice is late
+    asked_ms       a model just asked is given so long, even when its turn was slow to be decided
+    guard_ms       after the caller's voice, whatever it was
+    """
+
+    after_ms: float = 700
+    tool_after_ms: float = 100
+    latest_ms: float = 1200
+    intervals_ms: tuple[float, ...] = (800, 900, 900, 1500, 2500, 4000, 6000, 8000)
+    soon_ms: float = 300
+    voice_ms: float = 500
+    asked_ms: float = 200
+    guard_ms: float = 300
+
+
+class ReplyTimes:
+    """How long this call's model takes to its first sign. Begins with `PRIOR_MS`, keeps the last two dozen."""
+
+    def __init__(self) -> None:
+        self._seen: deque[float] = deque(PRIOR_MS, maxlen=24)
+
+    def add(self, ms: float) -> None:
+        self._seen.append(ms)
+
+    def likely(self, waited_ms: float, within_ms: float) -> float:
+        """How likely a reply that has not come in `waited_ms` comes within the next `within_ms`; 0..1."""
+        open_still = [ms for ms in self._seen if ms > waited_ms]
+        return sum(ms <= waited_ms + within_ms for ms in open_still) / len(open_still) if open_still else 0.0
+
+
+class Lines:
+    """Which line is next. Never the same twice running, in the whole call; what was said longest ago comes first."""
+
+    def __init__(self, first: Sequence[str], later: Sequence[str]) -> None:
+        self._first = first
+        self._later = later
+        self._said: list[str] = []
+
+    def next(self, of_tools: Sequence[str], *, said_now: int) -> str | None:
+        """The line for a wait in which `said_now` lines were said; a tool's own come first, each once a wait."""
+        now = self._said[len(self._said) - said_now :]
+        general = self._later if said_now else self._first
+        fresh = [line for line in of_tools if line not in now]
+        for lines in (fresh, general, of_tools):
+            ready = [line for line in lines if line not in self._said[-1:]]
+            if ready:
+                return min(ready, key=self._last_said)
+        return None
+
+    def said(self, line: str) -> None:
+        self._said.append(line)
+
+    def _last_said(self, line: str) -> int:
+        return max((at for at, said in enumerate(self._said) if said == line), default=-1)
+
+
+class Fillers:
+    """Decides over one call. `due_at` changes with everything that is told; ask it again after each."""
+
+    def __init__(self, waits: Waits, lines: Lines) -> None:
+        self._waits = waits
+        self._lines = lines
+        self._replies = ReplyTimes()
+        self._lead = 60.0  # from the decision to the sound, as it was lately
+        self._voice = 200.0  # from the model's first words to their sound, as it was lately
+        self._caller = False
+        self._caller_at = 0.0
+        self._sounding = False
+        self._sound_at = 0.0
+        self._ending = False
+        self._owed = False
+        self._guesses = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new turn: nothing is known of its answer, and nobody waits for it yet."""
+        self._waiting = False
+        self._tools: dict[str, float] = {}
+        self._tool_lines: list[str] = []
+        self._result_at: float | None = None  # of the last tool, when the model has not been asked again yet
+        self._asked_at: float | None = None
+        self._open = 0  # requests to the model
+        self._signed = False
+        self._wrote = False
+        self._words_at: float | None = None  # words that are on their way to the caller's ear
+        self._taken_at: float | None = None
+        self._said = 0
+        self._heard = False  # the agent has sounded since the caller spoke
+        self._guessed = False
+        self._had_tool = False
+
+    # -- the caller
+
+    def caller_started(self) -> None:
+        """The caller's voice is heard; whether they take the floor is not known."""
+        self._caller = True
+
+    def caller_stopped(self, at: float) -> None:
+        """They fell silent, `at` which moment."""
+        self._caller = False
+        self._caller_at = max(self._caller_at, at)
+
+    def turn_began(self) -> None:
+        """They have the floor; what was owed is void."""
+        self._guesses = self._guesses + 1 if self._guessed and not self._had_tool else 0
+        self._owed = False
+        self._begin()
+
+    def turn_ended(self) -> None:
+        """They are owed an answer."""
+        self._owed = True
+
+    def call_ending(self) -> None:
+        """Nothing more is said but the farewell."""
+        self._ending = True
+
+    # -- the model and its tools
+
+    def asked(self, now: float) -> None:
+        """The model is asked: for an answer to a turn, or to go on from its tools' results."""
+        self._asked_at, self._result_at = now, None
+        self._open += 1
+        self._signed = self._wrote = False
+        self._waiting = self._waiting or self._owed
+
+    def wrote(self, now: float) -> None:
+        """The model has begun to write what is to be spoken."""
+        self._sign(now)
+        if not self._wrote:
+            self._wrote = True
+            self._words_at = now
+
+    def line_passed(self, now: float) -> None:
+        """Somebody else lets the agent say a line: a tool, the call."""
+        self._words_at = now
+
+    def reply_ended(self) -> None:
+        """The model's reply is complete; if it holds neither words nor tools, nothing is to be waited for."""
+        self._open = max(0, self._open - 1)
+        if self._open:
+            return  # it is already asked for the next one
+        self._asked_at = None
+        if not self._wrote and not self._tools and self._result_at is None:
+            self._waiting = False
+
+    def tool_started(self, key: str, lines: Sequence[str], now: float) -> None:
+        self._sign(now)
+        self._tools[key] = now
+        self._tool_lines += [line for line in lines if line not in self._tool_lines]
+        self._waiting = self._had_tool = True
+
+    def tool_ended(self, key: str, now: float) -> None:
+        """The model has an answer to that tool call."""
+        if self._tools.pop(key, None) is not None and not self._tools:
+            self._result_at = now
+
+    def _sign(self, now: float) -> None:
+        if self._asked_at is not None and not self._signed:
+            self._signed = True
+            self._replies.add(now - self._asked_at)
+
+    # -- the agent's voice
+
+    def began(self, now: float, *, filler: bool) -> None:
+        """The agent sounds."""
+        self._sounding = self._heard = True
+        if filler and self._taken_at is not None:
+            self._lead += (min(now - self._taken_at, 500.0) - self._lead) / 2
+            self._taken_at = None
+            return
+        if not filler:
+            if self._words_at is not None:
+                self._voice += (min(now - self._words_at, 1000.0) - self._voice) / 4
+            if not self._tools and self._result_at is None and (self._wrote or self._asked_at is None):
+                self._waiting = self._owed = False
+        self._words_at = None
+
+    def fell_silent(self, now: float) -> None:
+        """Nothing of the agent sounds any more."""
+        self._sounding = False
+        self._sound_at = now
+
+    def withdrawn(self) -> None:
+        """The line that was taken last will not sound."""
+        self._taken_at = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the caller waits for an answer, and nobody makes a sound."""
+        return self._waiting and not (self._ending or self._caller or self._sounding)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the line that was taken last may still be said: no words of an answer came meanwhile."""
+        return self.waiting and self._taken_at is not None and self._words_at is None
+
+    @property
+    def silent_since(self) -> float:
+        return max(self._caller_at, self._sound_at)
+
+    # -- the decision
+
+    def due_at(self) -> float | None:
+        """When to `take` a line if nothing more happens; None if there is no reason to say any."""
+        sounds_at = self._sounds_at() if self.waiting else None
+        return None if sounds_at is None else sounds_at - self._lead
+
+    def take(self, now: float) -> str | None:
+        """The line to be said now; None if none is due or none is left that was not just said."""
+        due_at = self.due_at()
+        if due_at is None or now < due_at:
+            return None
+        line = self._lines.next(self._tool_lines, said_now=self._said)
+        if line is None:
+            self._waiting = False
+            return None
+        guess = not self._tools and not self._heard and now + self._lead < self._caller_at + self._waits.latest_ms
+        self._guessed = self._guessed or guess
+        self._lines.said(line)
+        self._said += 1
+        self._taken_at = now
+        return line
+
+    def _sounds_at(self) -> float | None:
+        """When the next line should be heard."""
+        waits = self._waits
+        since = self.silent_since
+        intervals = waits.intervals_ms
+        wait = intervals[min(max(self._said, 1), len(intervals)) - 1] if self._heard else waits.after_ms
+        earliest = max(since + wait, self._caller_at + waits.guard_ms)
+        if self._taken_at is not None:
+            return max(earliest, self._taken_at + LOST_MS)
+        if self._words_at is not None:
+            return max(earliest, self._words_at + waits.voice_ms)
+        if self._tools:
+            return max(earliest, min(self._tools.values()) + waits.tool_after_ms)
+        if self._asked_at is None:
+            return earliest if self._result_at is not None and earliest < self._result_at + RESULT_MS else None
+        earliest = max(earliest, self._asked_at + waits.asked_ms)
+        return self._unlikely_at(earliest, max(earliest, since + waits.latest_ms))
+
+    def _unlikely_at(self, earliest: float, latest: float) -> float:
+        """When, from `earliest` on, the model's answer is no longer likely to sound soon; `latest` at the latest."""
+        assert self._asked_at is not None
+        if not self._had_tool and self._guesses:
+            return latest
+        at = earliest
+        while at < latest:
+            waited = max(0.0, at - self._lead - self._asked_at)
+            if self._replies.likely(waited, self._waits.soon_ms + self._lead - self._voice) < 0.5:
+                return at
+            at += STEP_MS
+        return latest
