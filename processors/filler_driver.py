@@ -32,7 +32,6 @@ from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
 
-
 HELD_S = 0.05
 """While the agent is held silent, for somebody may be speaking, it is asked so often whether it still is."""
 

@@ -11,15 +11,27 @@ What a threshold costs, by `tests/processors/test_filler_tradeoff.py`: 4,000 tur
 decided 350 ms after speech ended, the model's first token is log-normal (p50/p95 in ms), the voice's first sound
 190/360, a filler is cached and sounds 20 ms after it was asked for; all as they leave for the room.
 
-    after_ms   model       answers without a tool              a tool of 4 s (p95, ms)
-                       needless   answered within 300 ms    first filler    longest silence
-{table}
+                       answers without a tool: share of turns    a tool of 4 s: p95, ms
+    after_ms  model    needless     soon     with a line     first line   longest silence
+         500  quick        0.0%    28.9%           49.1%            802              1074
+         500  slow         0.0%     8.4%           66.7%            550              1069
+         600  quick        0.0%    25.8%           37.7%            814              1025
+         600  slow         0.0%     9.7%           66.1%            600              1071
+         700  quick        0.0%     5.7%            7.4%            778               930
+         700  slow         0.0%    11.9%           64.1%            732              1072
+         800  quick        0.0%     1.4%            1.8%            821               835
+         800  slow         0.0%    12.8%           58.7%            837              1055
 
-needless: turns with a filler although the answer's sound would have been there within `after_ms` (shared metrics).
+quick: 250/400, slow: 640/1600. needless: with a line although the answer's sound would have been there within
+`after_ms`; soon: with one although it was there less than 300 ms after the line began. At 700 the first line is
+heard within 0.9 s of the last word; 800 would miss that by the way through the room (92 ms). The slow model is silent
+for 1.2 s and more in half of its turns: there a line is due whatever comes.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +39,8 @@ from dataclasses import dataclass
 STEP_MS = 20.0
 """How finely the moment is looked for at which an answer is no longer likely."""
 
-PRIOR_MS = (170, 205, 235, 265, 305, 370, 295, 440, 570, 720, 930, 1385)
-"""First tokens before any was seen: sixths of a quick model (250/400 ms) and of a slow one (640/1600)."""
+PRIOR_MS = (250, 640)
+"""First tokens before any was seen: the medians of a quick model and of a slow one."""
 
 LOST_MS = 3000.0
 """A line that has not sounded by then will not; another may be tried."""
@@ -62,18 +74,33 @@ class Waits:
 
 
 class ReplyTimes:
-    """How long this call's model takes to its first sign. Begins with `PRIOR_MS`, keeps the last two dozen."""
+    """How long this call's model takes to its first sign: log-normal, as such delays are, fitted to the last dozen.
+
+    What was never seen, a reply later than all others, is the case that matters; counting would know nothing of it.
+    """
 
     def __init__(self) -> None:
-        self._seen: deque[float] = deque(PRIOR_MS, maxlen=24)
+        self._logs = deque((math.log(ms) for ms in PRIOR_MS), maxlen=12)
+        self._fit()
 
     def add(self, ms: float) -> None:
-        self._seen.append(ms)
+        self._logs.append(math.log(max(ms, 1.0)))
+        self._fit()
+
+    def _fit(self) -> None:
+        self._median = statistics.fmean(self._logs)
+        self._spread = max(statistics.pstdev(self._logs), 0.05)
 
     def likely(self, waited_ms: float, within_ms: float) -> float:
         """How likely a reply that has not come in `waited_ms` comes within the next `within_ms`; 0..1."""
-        open_still = [ms for ms in self._seen if ms > waited_ms]
-        return sum(ms <= waited_ms + within_ms for ms in open_still) / len(open_still) if open_still else 0.0
+        open_still = 1.0 - self._share(waited_ms)
+        return (self._share(waited_ms + within_ms) - self._share(waited_ms)) / open_still if open_still > 1e-9 else 1.0
+
+    def _share(self, ms: float) -> float:
+        """Of all replies, those that have come after `ms`."""
+        if ms <= 0:
+            return 0.0
+        return 0.5 * (1.0 + math.erf((math.log(ms) - self._median) / (self._spread * math.sqrt(2.0))))
 
 
 class Lines:
@@ -109,7 +136,7 @@ class Fillers:
         self._waits = waits
         self._lines = lines
         self._replies = ReplyTimes()
-        self._lead = 60.0  # from the decision to the sound, as it was lately
+        self._lead = 40.0  # from the decision to the sound, as it was lately
         self._voice = 200.0  # from the model's first words to their sound, as it was lately
         self._caller = False
         self._caller_at = 0.0
@@ -278,6 +305,8 @@ class Fillers:
         earliest = max(since + wait, self._caller_at + waits.guard_ms)
         if self._taken_at is not None:
             return max(earliest, self._taken_at + LOST_MS)
+        if not self._had_tool and not self._heard and self._guesses:
+            earliest = max(earliest, since + waits.latest_ms)
         if self._words_at is not None:
             return max(earliest, self._words_at + waits.voice_ms)
         if self._tools:
@@ -290,8 +319,6 @@ class Fillers:
     def _unlikely_at(self, earliest: float, latest: float) -> float:
         """When, from `earliest` on, the model's answer is no longer likely to sound soon; `latest` at the latest."""
         assert self._asked_at is not None
-        if not self._had_tool and self._guesses:
-            return latest
         at = earliest
         while at < latest:
             waited = max(0.0, at - self._lead - self._asked_at)

@@ -137,6 +137,52 @@ def test_only_frames_that_may_not_be_dropped_survive_a_clearing() -> None:
     assert queue.take(CHUNK) is None
 
 
+def test_a_stretch_cut_short_fades_and_what_is_behind_it_follows_at_once() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("filler", np.full(200, 1000, np.int16).tobytes())
+    queue.append("answer", pcm(0, 20))
+    queue.close("answer")
+    first = queue.take(CHUNK)
+    queue.trim("filler", 70)
+    rest = queue.take(CHUNK)
+    assert isinstance(first, Chunk)
+    assert isinstance(rest, Chunk)
+    assert (first.samples, rest.offset, rest.samples) == (40, 40, 30)
+    samples = np.frombuffer(rest.pcm, np.int16)
+    assert samples[:20].tolist() == [1000] * 20
+    assert samples[-1] == 0
+    assert max(abs(np.diff(samples.astype(int)))) <= 112
+    assert taken(queue) == [("answer", 0, 20)]
+
+
+def test_what_was_taken_cannot_be_cut_short() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", pcm(0, 100))
+    queue.take(CHUNK)
+    queue.trim("a", 10)
+    assert taken(queue) == []
+    assert queue.drained
+
+
+def test_a_stretch_cut_short_takes_no_more_audio_even_if_none_had_come() -> None:
+    queue = SpeechQueue(RATE)
+    queue.trim("late", 0)
+    queue.append("late", pcm(0, 100))
+    queue.append("a", pcm(0, 100))
+    queue.trim("a", 0)
+    queue.append("a", pcm(100, 100))
+    assert taken(queue) == []
+
+
+def test_one_that_ends_where_it_would_have_ended_is_left_as_it_is() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", pcm(0, 100))
+    queue.trim("a", 100)
+    chunk = queue.take(100)
+    assert isinstance(chunk, Chunk)
+    assert chunk.pcm == pcm(0, 100)
+
+
 # -- in time
 
 

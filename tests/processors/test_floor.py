@@ -446,3 +446,51 @@ def test_only_what_has_reached_the_voice_is_being_spoken() -> None:
     assert agent.floor.speaking == [first]
     agent.voice(second, "And more.", [("And", 0, 100), ("more.", 100, 200)], stretch="b")
     assert agent.floor.speaking == [first, second]
+
+
+# -- where it may end for something better
+
+
+@pytest.mark.parametrize(
+    ("reached", "end"),
+    [
+        (0, 0),  # nothing of it was handed over
+        (100, 430),  # in "Hello", whose end is soft
+        (430, 430),
+        (460, 460),  # in the pause before "dear"
+        (600, 830),
+        (900, 1230),  # less than 400 ms are left: all of it
+        (1240, 1240),
+    ],
+)
+def test_what_is_cut_short_ends_with_the_word_being_said(reached: int, end: int) -> None:
+    words = [("Hello", 0, 400), ("dear", 500, 800), ("caller.", 860, 1200)]
+    agent = Agent()
+    utterance = agent.open("Hello dear caller.", "filler")
+    agent.voice(utterance, "Hello dear caller.", words, ms=1400)
+    if reached:
+        agent.hand_over(0, reached)
+    assert agent.floor.reached("a") == reached * MS
+    assert agent.floor.word_end_after("a", reached * MS) == end * MS
+
+
+def test_the_soft_end_of_a_word_does_not_reach_into_the_next() -> None:
+    agent, _ = said()
+    assert agent.floor.word_end_after("a", 100 * MS) == 400 * MS
+
+
+def test_a_word_whose_end_is_not_known_is_not_cut() -> None:
+    agent = Agent()
+    utterance = agent.open("Hello dear caller.", "filler")
+    agent.floor.sent("a", utterance, "Hello dear caller.", end=18)
+    agent.floor.timed("a", [Timed("Hello", 0, 400 * MS)])
+    agent.floor.received("a", bytes(2 * MS * 900))
+    assert agent.floor.word_end_after("a", 600 * MS) == 900 * MS
+
+
+def test_a_sound_without_words_ends_at_once() -> None:
+    agent = Agent()
+    utterance = agent.open("", "filler")
+    agent.floor.sent("a", utterance, "", end=0)
+    agent.floor.received("a", bytes(2 * MS * 900))
+    assert agent.floor.word_end_after("a", 600 * MS) == 610 * MS
