@@ -31,6 +31,7 @@ from processors.fillers import Fillers, Lines, Waits
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
+from processors.hold_sound import HoldSound
 
 HELD_S = 0.05
 """While the agent is held silent, for somebody may be speaking, it is asked so often whether it still is."""
@@ -55,6 +56,9 @@ class FillerDriver(FrameProcessor):
         self._policy = policy or Fillers(waits_of(parts.config.filler), Lines(lines.first, lines.later))
         self._parts = parts
         self._keeper = keeper
+        room, config = parts.room, parts.config.filler
+        self._hold_sound = HoldSound.named(config.hold_sound, keeper, room.playback, room.rate)
+        self._hold_after_ms = 1000 * config.hold_after_s
         self._line: Say | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._working: set[asyncio.Task[None]] = set()
@@ -67,6 +71,8 @@ class FillerDriver(FrameProcessor):
 
     async def cleanup(self) -> None:
         self._disarm()
+        if self._hold_sound:
+            await self._hold_sound.aclose()
         for task in tuple(self._working):
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
@@ -122,13 +128,19 @@ class FillerDriver(FrameProcessor):
     # -- what the floor tells
 
     def _sound(self, utterance: Utterance, sounding: bool) -> None:
+        if self._hold_sound and self._hold_sound.sounds(utterance):
+            return  # it breaks no silence: lines go on over it
         if sounding:
+            if self._hold_sound:
+                self._hold_sound.stop()
             self._policy.began(self._now(), filler=utterance.role == "filler")
         else:
             self._policy.fell_silent(self._now())
         self._arm()
 
     def _settled(self, settled: Settled, cut: bool) -> None:
+        if self._hold_sound and self._hold_sound.sounds(settled.utterance):
+            self._hold_sound.stop()
         if self._line is not None and settled.utterance is self._line.utterance:
             self._line = None
             self._policy.withdrawn()
@@ -154,10 +166,17 @@ class FillerDriver(FrameProcessor):
         self._disarm()
         if self._parts.call.ending:
             self._policy.call_ending()
-        due_at = self._policy.due_at()
+        if self._hold_sound and self._hold_sound.running and not self._policy.waiting:
+            self._hold_sound.stop()
+        due_at = min((at for at in (self._policy.due_at(), self._hold_due_at()) if at is not None), default=None)
         if due_at is not None:
             delay_s = max(0.0, due_at - self._now()) / 1000
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._due)
+
+    def _hold_due_at(self) -> float | None:
+        if self._hold_sound is None or self._hold_sound.running:
+            return None
+        return self._policy.hold_due_at(self._hold_after_ms)
 
     def _due(self) -> None:
         self._timer = None
@@ -169,6 +188,9 @@ class FillerDriver(FrameProcessor):
             self._line = Say(text, role="filler", remembered=False)
             # Through our own queue, so that it and the model's words pass in one order.
             self._spawn(self.queue_frame(self._line))
+        hold_due_at = self._hold_due_at()
+        if self._hold_sound and hold_due_at is not None and hold_due_at <= self._now():
+            self._hold_sound.start()
         self._arm()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

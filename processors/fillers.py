@@ -280,6 +280,12 @@ class Fillers:
         sounds_at = self._sounds_at() if self.waiting else None
         return None if sounds_at is None else sounds_at - self._lead
 
+    def hold_due_at(self, after_ms: float) -> float | None:
+        """When a hold sound may begin, the caller having waited `after_ms`; None while it may not."""
+        if not self.waiting or self._taken_at is not None or self._words_at is not None:
+            return None
+        return max(self._caller_at + after_ms, self.silent_since + self._waits.guard_ms)
+
     def take(self, now: float) -> str | None:
         """The line to be said now; None if none is due or none is left that was not just said."""
         due_at = self.due_at()

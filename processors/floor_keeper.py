@@ -164,11 +164,18 @@ class FloorKeeper:
 
     def _hand_over(self, utterance: Utterance) -> None:
         """The first sound of `utterance` is there: a filler that is being said ends with its word."""
-        for other in self.floor.speaking:
-            if other.role == "filler" and other is not utterance:
-                for name in self.floor.stretches(other):
-                    end = self.floor.word_end_after(name, self.floor.reached(name))
-                    self._parts.room.playback.trim(name, end)
+        speaking = self.floor.speaking
+        if utterance.role == "filler":  # it takes the place of those before it, as a line does of the hold sound
+            speaking = speaking[: speaking.index(utterance)] if utterance in speaking else []
+        for other in speaking:
+            if other.role == "filler":
+                self.trim(other)
+
+    def trim(self, utterance: Utterance) -> None:
+        """Have `utterance` end with the word that is being said."""
+        for name in self.floor.stretches(utterance):
+            end = self.floor.word_end_after(name, self.floor.reached(name))
+            self._parts.room.playback.trim(name, end)
 
     def finished(self, stretch: str) -> None:
         self.floor.closed(stretch)

@@ -1,0 +1,362 @@
+"""Fillers on their way to the caller's ear: the real floor, keeper and playback on a clock that passes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count, pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import (
+    Frame,
+    LLMContextFrame,
+    LLMContextUserTurnFrame,
+    LLMFullResponseEndFrame,
+    LLMTextFrame,
+    UserStartedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection
+from test_floor_properties import RATE, Source, VirtualLoop, now
+
+from callwright import Agent, tool
+from callwright.playback import Chunk, Playback
+from callwright.playout import Playout
+from callwright.sections import FillerConfig
+from callwright.speech import Piece, Role, Say, Utterance, UtteranceEnd
+from processors.filler_driver import FillerDriver
+from processors.floor_keeper import FloorKeeper
+
+WORD_MS, PAUSE_MS = 200, 50
+
+
+@tool(fillers=("I will check the calendar for that day.",))
+async def look() -> str:
+    """Look."""
+    return ""
+
+
+class Stage:
+    """A call from the mind's output to the caller's ear; `voice_ms` until the voice's first sound."""
+
+    def __init__(self, voice_ms: int = 20, **filler: Any) -> None:
+        self.voice_ms = voice_ms
+        self.source = Source(150)
+        self.playback = Playback(RATE, self)
+        self.playout = Playout(RATE)
+        self.rate = RATE
+        self.speech: Any = None
+        self.room = self
+        self.turn = 1
+        self.call = SimpleNamespace(ending=False)
+        self.clock = SimpleNamespace(monotonic_ns=lambda: round(asyncio.get_running_loop().time() * 1e9))
+        self.agent = Agent(name="a", prompt="p", tools=[look])
+        self.config = SimpleNamespace(
+            filler=FillerConfig(**filler), tts=SimpleNamespace(settings={}), stt=SimpleNamespace(settings={})
+        )
+        self.voice = SimpleNamespace()
+        self.notes: list[Any] = []
+        self.scribe = SimpleNamespace(interrupted=lambda: None, answering=lambda turn: None, note=self.notes.append)
+        self.on_close = lambda closer: None
+        self.mind = SimpleNamespace(add_event_handler=lambda name, handler: setattr(self, "ask", handler))
+        self.ask: Any = None
+        self.tools: dict[str, Any] = {}
+        self.keeper = FloorKeeper(self)  # type: ignore[arg-type]
+        gate = SimpleNamespace(tell=lambda **told: self.tools.update(told))
+        self.driver: Any = FillerDriver(self, self.keeper, gate)  # type: ignore[arg-type]
+        self.driver.push_frame = self._pass
+        self.driver.queue_frame = lambda frame: self.give(frame)
+        self.lines: list[str] = []
+        self.passed: list[Frame] = []
+        self.words: dict[int, tuple[str, int]] = {}  # number of a word's first sample → word, samples
+        self._numbers = count(1)
+        self._speaking: set[asyncio.Task[None]] = set()
+
+    # the room
+    def submitted(self, chunk: Chunk, index: int, queued: int) -> None:
+        position = self.playout.submit(chunk.samples + chunk.padding, now=now(), queued=queued)
+        self.keeper.submitted(chunk, index, position)
+
+    def played(self, index: int) -> None:
+        self.keeper.played(index)
+
+    def silenced(self, index: int, dropped: int) -> None:
+        self.keeper.silenced(index)
+        self.playout.clear(dropped)
+
+    # what passes the driver
+    async def give(self, frame: Frame) -> None:
+        await self.driver.process_frame(frame, FrameDirection.DOWNSTREAM)
+
+    async def _pass(self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+        self.passed.append(frame)
+        if isinstance(frame, Say):
+            frame.utterance = self.keeper.open(frame.role, remembered=frame.remembered)
+            frame.utterance.text = frame.text
+            self.lines.append(frame.text)
+            self._speak(frame.utterance, frame)
+
+    def _speak(self, utterance: Utterance, cause: Say | Piece) -> None:
+        task = asyncio.ensure_future(self._voice(utterance, cause))
+        self._speaking.add(task)
+
+    async def _voice(self, utterance: Utterance, cause: Say | Piece) -> None:
+        name = f"stretch {next(self._numbers)}"
+        await asyncio.sleep(self.voice_ms / 1000)
+        self.keeper.sent(name, cause)  # only now: at 1 kHz the floor cannot listen, it must be told the words' times
+        samples: list[int] = []
+        timed = []
+        for word in cause.text.split():
+            start = len(samples)
+            numbers = [next(self._numbers) for _ in range(WORD_MS)]
+            self.words[numbers[0]] = word, WORD_MS
+            samples += [*numbers, *[0] * PAUSE_MS]
+            timed.append((word, start / RATE, (start + WORD_MS) / RATE))
+        pcm = np.array(samples, np.uint16).tobytes()
+        self.keeper.timed(name, timed)
+        self.keeper.made(name, pcm)
+        self.playback.append(name, pcm)
+        self.keeper.finished(name)
+        self.playback.close(name)
+        for one in self.keeper.completed(utterance):
+            self.playback.close(one, over=True)
+        self.playback.mark(UtteranceEnd(utterance))
+
+    # what happens
+    async def caller_speaks(self, ms: int = 1000) -> None:
+        await self.give(VADUserStartedSpeakingFrame(start_secs=0.2))
+        await self.give(UserStartedSpeakingFrame())
+        await asyncio.sleep(ms / 1000)
+
+    async def turn_ends(self) -> None:
+        """It is 350 ms ago that the caller spoke their last word; the VAD noticed it 150 ms ago."""
+        await asyncio.sleep(0.2)
+        await self.give(VADUserStoppedSpeakingFrame(stop_secs=0.2))
+        await asyncio.sleep(0.15)
+        await self.ask(None, LLMContextUserTurnFrame(text="hello", timestamp=""))
+        await self.ask(None, LLMContextFrame(LLMContext()))
+
+    async def call_tool(self, seconds: float) -> None:
+        self.tools["started"]("1", look)
+        await self.give(LLMFullResponseEndFrame())
+        await asyncio.sleep(seconds)
+        self.tools["ended"]("1")
+        await self.ask(None, LLMContextFrame(LLMContext()))
+
+    async def answer(self, text: str, role: Role = "answer") -> None:
+        await self.give(LLMTextFrame(text))
+        utterance = self.keeper.open(role)
+        utterance.text = text
+        self._speak(utterance, Piece(text, "sentence", utterance=utterance, end=len(text)))
+        await self.give(LLMFullResponseEndFrame())
+
+    # what the caller heard
+    def heard(self) -> list[tuple[int, int]]:
+        """(when, sample) of all that is not silence."""
+        return [(at, sample) for at, sample in self.source.tape if sample]
+
+    def heard_words(self) -> list[str]:
+        """Words of which every sample was heard; one that was broken off stands as "(word)"."""
+        sounded = {sample for _, sample in self.heard()}
+        found = []
+        for first, (word, length) in self.words.items():
+            part = sum(number in sounded for number in range(first, first + length))
+            if part:
+                found.append(word if part == length else f"({word})")
+        return found
+
+    def silences(self, since: int) -> list[int]:
+        times = [since, *sorted({at for at, _ in self.heard() if at >= since})]
+        return [b - a for a, b in pairwise(times) if b - a > PAUSE_MS]
+
+
+def play(stage_of: Callable[[], Stage], story: Callable[[Stage], Awaitable[None]]) -> Stage:
+    """Hold the call; afterwards nothing of it is left running."""
+
+    async def hold() -> Stage:
+        stage = stage_of()
+
+        async def push(frame: Frame) -> None:
+            if isinstance(frame, UtteranceEnd):
+                stage.keeper.ended(frame.utterance)
+
+        async def sounding(_: bool) -> None: ...
+
+        player = asyncio.create_task(stage.playback.run(stage.source, push, sounding))
+        try:
+            await story(stage)
+        finally:
+            await stage.driver.cleanup()
+            for task in (player, *stage._speaking):
+                task.cancel()
+            ends = await asyncio.gather(player, *stage._speaking, return_exceptions=True)
+        assert not [end for end in ends if isinstance(end, Exception)], ends
+        stage.source.tape  # noqa: B018  # lets go of what has sounded by now
+        return stage
+
+    loop = VirtualLoop()
+    try:
+        asyncio.set_event_loop(None)
+        stage = loop.run_until_complete(hold())
+    finally:
+        loop.close()
+    return stage
+
+
+def test_during_a_tool_of_four_seconds_the_caller_is_never_left_in_silence() -> None:
+    silences: list[int] = []
+
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        last_word = now()
+        await stage.turn_ends()
+        await asyncio.sleep(0.3)
+        await stage.call_tool(4)
+        await asyncio.sleep(0.6)
+        await stage.answer("It is free at nine.")
+        await asyncio.sleep(4)
+        silences.extend(stage.silences(last_word))
+
+    stage = play(Stage, story)
+    assert stage.lines[0] == "I will check the calendar for that day."
+    assert len(stage.lines) >= 2
+    assert silences[0] <= 760
+    assert max(silences) <= 1000
+    assert stage.heard_words()[-5:] == ["It", "is", "free", "at", "nine."]
+    roles = [note.role for note in stage.notes]
+    assert roles == ["filler"] * len(stage.lines) + ["answer"]
+    assert not any(note.remembered for note in stage.notes[:-1])
+
+
+@pytest.mark.parametrize("after_ms", range(0, 2000, 130))
+def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(after_ms: int) -> None:
+    gaps: list[int] = []
+
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        await asyncio.sleep(0.3)
+        stage.tools["started"]("1", look)
+        while not stage.heard():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(after_ms / 1000)
+        stage.tools["ended"]("1")
+        await stage.ask(None, LLMContextFrame(LLMContext()))
+        began = now()
+        await stage.answer("Nine is free.")
+        await asyncio.sleep(4)
+        first = min(number for number, (word, _) in stage.words.items() if word == "Nine")
+        answered = next(at for at, sample in stage.heard() if sample == first)
+        gaps.append(answered - max(at for at, _ in stage.heard() if at < answered))
+        gaps.append(answered - began)
+
+    stage = play(Stage, story)
+    words = stage.heard_words()
+    assert words[-3:] == ["Nine", "is", "free."]
+    assert not any(word.startswith("(") for word in words)
+    assert gaps[0] <= 200
+    assert gaps[1] <= 20 + 150 + WORD_MS + PAUSE_MS + 400  # the voice, the room's queue, a word, or a near end
+    filler = stage.notes[0]
+    assert filler.role == "filler"
+    assert filler.text == " ".join(words[:-3])
+
+
+def test_a_line_that_does_not_sound_yet_is_dropped_when_the_answers_words_come() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.tools["started"]("1", look)
+        while not stage.lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        stage.tools["ended"]("1")
+        await stage.ask(None, LLMContextFrame(LLMContext()))
+        await stage.answer("Nine is free.")
+        await asyncio.sleep(4)
+
+    stage = play(lambda: Stage(voice_ms=200), story)
+    assert len(stage.lines) == 1
+    assert stage.heard_words() == ["Nine", "is", "free."]
+
+
+def test_while_somebody_may_be_speaking_no_line_is_begun() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.tools["started"]("1", look)
+        stage.keeper.hold("maybe speech")
+        await asyncio.sleep(1)
+        assert not stage.lines
+        stage.keeper.release("maybe speech")
+        await asyncio.sleep(0.2)
+        assert stage.lines
+
+    play(Stage, story)
+
+
+def test_a_line_over_which_the_caller_takes_the_floor_is_cut_and_none_follows() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.tools["started"]("1", look)
+        await asyncio.sleep(1)
+        stage.keeper.cut()
+        stage.playback.accept()
+        await stage.caller_speaks()
+        await asyncio.sleep(5)
+
+    stage = play(Stage, story)
+    assert len(stage.lines) == 1
+    assert stage.notes[0].interrupted
+
+
+def test_nothing_is_said_in_a_call_that_is_ending() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.call.ending = True
+        stage.tools["started"]("1", look)
+        await asyncio.sleep(5)
+
+    assert play(Stage, story).lines == []
+
+
+def test_what_is_not_ours_passes() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.give(Say("Good day.", role="greeting"))
+        await stage.give(LLMTextFrame("Hello"))
+
+    assert [type(frame) for frame in play(Stage, story).passed] == [Say, LLMTextFrame]
+
+
+# -- the hold sound
+
+
+def test_in_a_long_wait_a_sound_fills_the_silence_and_stops_for_the_answer() -> None:
+    silences: list[int] = []
+
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        last_word = now()
+        stage.tools["started"]("1", look)
+        await asyncio.sleep(12)
+        stage.tools["ended"]("1")
+        await stage.ask(None, LLMContextFrame(LLMContext()))
+        await stage.answer("Nine is free.")
+        await asyncio.sleep(6)
+        silences.extend(stage.silences(last_word + 4000))
+
+    stage = play(lambda: Stage(hold_sound="soft", hold_after_s=3), story)
+    assert stage.heard_words()[-3:] == ["Nine", "is", "free."]
+    assert max(silences) <= 400
+    assert stage.heard()[-1][0] <= now_of(stage, "free.") + WORD_MS + PAUSE_MS
+
+
+def now_of(stage: Stage, word: str) -> int:
+    first = max(number for number, (found, _) in stage.words.items() if found == word)
+    return next(at for at, sample in stage.heard() if sample == first)
