@@ -9,18 +9,18 @@ within `soon_ms`, and never in two turns running on that guess alone. `latest_ms
 
 What a threshold costs, by `tests/processors/test_filler_tradeoff.py`: 4,000 turns on a virtual clock; the turn is
 decided 350 ms after speech ended, the model's first token is log-normal (p50/p95 in ms), the voice's first sound
-190/360, a filler is cached and sounds 20 ms after it was asked for; all as they leave for the room.
+190/360, a line is cached and sounds 20 ms after it was asked for; all times as it leaves for the room.
 
                        answers without a tool: share of turns    a tool of 4 s: p95, ms
     after_ms  model    needless     soon     with a line     first line   longest silence
-         500  quick        0.0%    28.9%           49.1%            802              1074
-         500  slow         0.0%     8.4%           66.7%            550              1069
-         600  quick        0.0%    25.8%           37.7%            814              1025
-         600  slow         0.0%     9.7%           66.1%            600              1071
-         700  quick        0.0%     5.7%            7.4%            778               930
-         700  slow         0.0%    11.9%           64.1%            732              1072
-         800  quick        0.0%     1.4%            1.8%            821               835
-         800  slow         0.0%    12.8%           58.7%            837              1055
+         500  quick        0.0%    28.7%           49.0%              802             1074
+         500  slow         0.0%     8.3%           66.7%              550             1069
+         600  quick        0.0%    25.7%           37.6%              814             1025
+         600  slow         0.0%     9.7%           66.2%              600             1071
+         700  quick        0.0%     5.6%            7.3%              778              930
+         700  slow         0.0%    11.9%           64.1%              732             1072
+         800  quick        0.0%     1.4%            1.7%              821              835
+         800  slow         0.0%    12.7%           58.7%              837             1055
 
 quick: 250/400, slow: 640/1600. needless: with a line although the answer's sound would have been there within
 `after_ms`; soon: with one although it was there less than 300 ms after the line began. At 700 the first line is

@@ -42,7 +42,8 @@ def load(name: str, rate: int) -> bytes:
                 raise ValueError(f"{name} has {8 * file.getsampwidth()} bits a sample; 16 are wanted")
             samples = np.frombuffer(file.readframes(LONGEST_S * file.getframerate()), np.int16)
             mono = samples.reshape(-1, file.getnchannels()).mean(axis=1)
-            return soxr.resample(mono, file.getframerate(), rate).clip(-32768, 32767).astype(np.int16).tobytes()
+            made = soxr.resample(mono, file.getframerate(), rate)
+            return bytes(made.clip(-32768, 32767).astype(np.int16))
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{name} is no WAV file ({error})") from None
 
@@ -56,7 +57,7 @@ def soft(rate: int) -> bytes:
         swell = 0.75 + 0.25 * np.sin(2 * np.pi * (at / seconds + number / 4))
         chord += swell * np.sin(2 * np.pi * tone * at)
     peak = 32768 * 10 ** (-33 / 20)
-    return (chord / np.abs(chord).max() * peak).astype(np.int16).tobytes()
+    return bytes((chord / np.abs(chord).max() * peak).astype(np.int16))
 
 
 class HoldSound:

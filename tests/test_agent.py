@@ -70,3 +70,9 @@ def test_an_undecorated_function_is_not_a_tool() -> None:
 
     with pytest.raises(AgentError, match="decorate the function with @tool"):
         Agent(name="a", prompt="p", tools=[look])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("fillers", ["One moment.", ["One moment."], ["Wait.", "Wait. "], ["Wait.", ""], ["Wait.", 3]])
+def test_fillers_are_several_different_lines(fillers: object) -> None:
+    with pytest.raises(AgentError, match=r"^agent 'mine': fillers "):
+        Agent(name="mine", prompt="Be kind.", fillers=fillers)  # type: ignore[arg-type]

@@ -247,6 +247,35 @@ def test_a_voice_without_the_rooms_rate_is_refused(monkeypatch: pytest.MonkeyPat
     assert refusal() == "room.output_rate is 24000 Hz, which cartesia does not have; it has 8000 (default)"
 
 
+# Fillers
+
+
+def test_fillers_are_on_and_can_be_switched_off_and_tuned() -> None:
+    assert loaded().filler.enabled
+    config = loaded("filler.enabled=false", "filler.after_ms=900", "filler.intervals_s=[1, 2.5]")
+    assert (config.filler.enabled, config.filler.after_ms, config.filler.intervals_s) == (False, 900, [1, 2.5])
+    config = loaded(yaml="filler:\n  lines: [' Moment. ', One second.]\n  hold_sound: soft\n")
+    assert config.filler.lines == ["Moment.", "One second."]
+    assert config.filler.hold_sound == "soft"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("filler.after_ms=50", "filler.after_ms must be greater than or equal to 300"),
+        ("filler.intervals_s=[]", "filler.intervals_s"),
+        ("filler.intervals_s=[2, 1]", "filler.intervals_s must not shrink from one silence to the next"),
+        ("filler.lines=[Moment.]", "filler.lines must hold two different lines at least"),
+        ("filler.lines=[Moment., Moment.]", "filler.lines must hold two different lines at least"),
+        ("filler.lines=[Moment., '']", "filler.lines must hold one spoken line each"),
+        ("filler.hold_sound=nowhere.wav", "filler.hold_sound must be 'soft' or the path of a WAV file that is there"),
+        ("filler.intervals=[1]", "did you mean 'intervals_s'?"),
+    ],
+)
+def test_a_bad_filler_is_told_in_one_line(given: str, told: str) -> None:
+    assert told in refusal(given)
+
+
 # Whatever is written, the answer is a configuration or one line
 
 FRAGMENTS = [
