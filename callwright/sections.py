@@ -131,11 +131,12 @@ class FillerConfig(Section):
     """No line begins sooner after the caller's last word. 700 and the way through the room is heard at 0.8 s."""
     tool_after_ms: Annotated[int, Ge(0), Le(10000)] = 100
     """Nor sooner after a tool has begun: one that ends the call has said so by then."""
-    latest_ms: Annotated[int, Ge(300), Le(20000)] = 1200
-    """So much silence is broken even if the model may be about to answer, and in turn after turn."""
+    latest_ms: Annotated[int, Ge(300), Le(20000)] = 1100
+    """So much silence is broken even if the model may be about to answer, and in turn after turn: at the caller's ear,
+    by the way through the room, 1.2 s."""
     intervals_s: Annotated[
         list[Annotated[float, Ge(0.3), Le(120)]], Field(min_length=1, max_length=32), AfterValidator(_growing)
-    ] = [0.8, 0.9, 0.9, 1.5, 2.5, 4.0, 6.0, 8.0]
+    ] = [0.7, 0.8, 0.9, 1.5, 2.5, 4.0, 6.0, 8.0]
     """Silence before the second line, the third, …; the last one is for all that follow."""
     lines: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64), AfterValidator(_lines)] = []
     """Said in place of the agent's own and the built-in lines; what a tool brings with it still comes first."""

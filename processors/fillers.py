@@ -13,34 +13,30 @@ decided 350 ms after speech ended, the model's first token is log-normal (p50/p9
 
                        answers without a tool: share of turns    a tool of 4 s: p95, ms
     after_ms  model    needless     soon     with a line     first line   longest silence
-         500  quick        0.0%    28.7%           49.0%              802             1074
-         500  slow         0.0%     8.3%           66.7%              550             1069
-         600  quick        0.0%    25.7%           37.6%              814             1025
-         600  slow         0.0%     9.7%           66.2%              600             1071
-         700  quick        0.0%     5.6%            7.3%              778              930
-         700  slow         0.0%    11.9%           64.1%              732             1072
-         800  quick        0.0%     1.4%            1.7%              821              835
-         800  slow         0.0%    12.7%           58.7%              837             1055
+         500  quick        0.0%    28.8%           49.1%              774             1097
+         500  slow         0.0%     9.2%           70.7%              550              965
+         600  quick        0.0%    25.7%           37.6%              804             1069
+         600  slow         0.0%    10.6%           70.2%              600              961
+         700  quick        0.0%     5.7%            7.4%              774              975
+         700  slow         0.0%    12.7%           68.2%              733              967
+         800  quick        0.0%     1.5%            1.8%              821              842
+         800  slow         0.0%    13.8%           63.1%              837              957
 
 quick: 250/400, slow: 640/1600. needless: with a line although the answer's sound would have been there within
 `after_ms`; soon: with one although it was there less than 300 ms after the line began. At 700 the first line is
-heard within 0.9 s of the last word; 800 would miss that by the way through the room (92 ms). The slow model is silent
-for 1.2 s and more in half of its turns: there a line is due whatever comes.
+heard within 0.9 s of the last word; 800 would miss that by the way through the room (92 ms). The slow model's
+answers come after 1.2 s and more in half of its turns: there a line is due whatever comes.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from processors.reply_times import ReplyTimes
+
 STEP_MS = 20.0
 """How finely the moment is looked for at which an answer is no longer likely."""
-
-PRIOR_MS = (250, 640)
-"""First tokens before any was seen: the medians of a quick model and of a slow one."""
 
 LOST_MS = 3000.0
 """A line that has not sounded by then will not; another may be tried."""
@@ -65,42 +61,12 @@ class Waits:
 
     after_ms: float = 700
     tool_after_ms: float = 100
-    latest_ms: float = 1200
-    intervals_ms: tuple[float, ...] = (800, 900, 900, 1500, 2500, 4000, 6000, 8000)
+    latest_ms: float = 1100
+    intervals_ms: tuple[float, ...] = (700, 800, 900, 1500, 2500, 4000, 6000, 8000)
     soon_ms: float = 300
     voice_ms: float = 500
     asked_ms: float = 200
     guard_ms: float = 300
-
-
-class ReplyTimes:
-    """How long this call's model takes to its first sign: log-normal, as such delays are, fitted to the last dozen.
-
-    What was never seen, a reply later than all others, is the case that matters; counting would know nothing of it.
-    """
-
-    def __init__(self) -> None:
-        self._logs = deque((math.log(ms) for ms in PRIOR_MS), maxlen=12)
-        self._fit()
-
-    def add(self, ms: float) -> None:
-        self._logs.append(math.log(max(ms, 1.0)))
-        self._fit()
-
-    def _fit(self) -> None:
-        self._median = statistics.fmean(self._logs)
-        self._spread = max(statistics.pstdev(self._logs), 0.05)
-
-    def likely(self, waited_ms: float, within_ms: float) -> float:
-        """How likely a reply that has not come in `waited_ms` comes within the next `within_ms`; 0..1."""
-        open_still = 1.0 - self._share(waited_ms)
-        return (self._share(waited_ms + within_ms) - self._share(waited_ms)) / open_still if open_still > 1e-9 else 1.0
-
-    def _share(self, ms: float) -> float:
-        """Of all replies, those that have come after `ms`."""
-        if ms <= 0:
-            return 0.0
-        return 0.5 * (1.0 + math.erf((math.log(ms) - self._median) / (self._spread * math.sqrt(2.0))))
 
 
 class Lines:

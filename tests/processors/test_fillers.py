@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.fillers import Fillers, Lines, ReplyTimes, Waits
+from processors.fillers import Fillers, Lines, Waits
+from processors.reply_times import ReplyTimes
 
 FIRST = ("One moment.", "Just a second.", "Let me see.")
 LATER = ("I'm still on it.", "Thank you for waiting.", "Please stay with me.")
@@ -91,7 +92,7 @@ def test_after_let_me_check_nothing_is_added_before_that_was_silent_for_long() -
     fillers.began(850, filler=False)
     assert fillers.due_at() is None
     fillers.fell_silent(2000)
-    assert 2000 + 700 < due(fillers) <= 2000 + 800
+    assert 2000 + 600 < due(fillers) <= 2000 + 700
 
 
 def test_silences_grow_and_each_line_is_another() -> None:
@@ -118,7 +119,7 @@ def test_between_a_tools_result_and_the_answer_the_silence_goes_on_counting() ->
     silent, _ = say(fillers)
     fillers.tool_ended("1", silent + 100)
     fillers.asked(silent + 110)
-    assert silent + 700 <= due(fillers) <= silent + 1200
+    assert silent + 600 <= due(fillers) <= silent + 1100
 
 
 def test_the_end_of_a_reply_that_comes_after_the_next_request_ends_nothing() -> None:
