@@ -167,7 +167,8 @@ def test_of_answers_without_a_tool_few_are_announced_for_nothing(model: str) -> 
     found = turns(Waits(), model, None, 800)
     assert needless(found, Waits().after_ms) <= 0.02
     assert soon(found) <= (0.08 if model == "quick" else 0.15)
-    assert share([bool(turn.fillers) for turn in found]) <= (0.1 if model == "quick" else 0.7)
+    guessed = [bool(turn.fillers) and turn.fillers[0] < Waits().latest_ms - 50 for turn in found]
+    assert share(guessed) <= (0.1 if model == "quick" else 0.5)  # the rest was silent for as long as may be
 
 
 @pytest.mark.parametrize("model", MODELS)
