@@ -16,6 +16,10 @@ Said = tuple[str, str]
 """Who ("caller" or "agent") and what."""
 
 
+NEWS_TAG = "tool_news"
+"""In this tag the model is told, in a message of its own, what tools gave that it no longer waited for."""
+
+
 class CallNotes(Protocol):
     """The call's records, as far as tools write and read them."""
 
@@ -152,13 +156,17 @@ class RunCall:
 
 
 def conversation(messages: Iterable[object]) -> tuple[Said, ...]:
-    """What was said, of the messages that the model is shown; our notes to the model, in brackets, are left out."""
+    """What was said, of the messages that the model is shown; our notes to the model are left out."""
     said: list[Said] = []
     for message in messages:
         if not isinstance(message, dict):
             continue
         who = {"user": "caller", "assistant": "agent"}.get(str(message.get("role")))
         text = message.get("content")
-        if who and isinstance(text, str) and text and not (who == "caller" and text[0] == "[" and text[-1] == "]"):
+        if who and isinstance(text, str) and text and not (who == "caller" and _is_note(text)):
             said.append((who, text))
     return tuple(said)
+
+
+def _is_note(text: str) -> bool:
+    return (text[0] == "[" and text[-1] == "]") or text.startswith(f"<{NEWS_TAG}>")

@@ -262,6 +262,7 @@ def test_notes_to_the_model_are_no_part_of_the_conversation() -> None:
         {"role": "user", "content": "Book it."},
         {"role": "assistant", "tool_calls": []},
         {"role": "tool", "content": "{}", "tool_call_id": "a"},
+        {"role": "user", "content": "<tool_news>x</tool_news>"},
         {"role": "developer", "content": "Ask again."},
     ]
     assert conversation(messages) == (("agent", "Good day."), ("caller", "Book it."))

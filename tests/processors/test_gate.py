@@ -435,9 +435,8 @@ async def test_past_its_limit_a_tool_is_pending_and_its_result_comes_as_news_onc
         assert changes[-1]
         contents = await bench.request()
         assert PENDING in contents[2]
-        assert contents[-1].startswith("[News of tools")
-        assert contents[-1].endswith("]")
-        assert 'book {"slot": 3}: {"result": "number 1"}' in contents[-1]
+        assert contents[-1].startswith("<tool_news>")
+        assert '{"tool": "book", "asked": {"slot": 3}, "result": "number 1"}' in contents[-1]
         assert len(await bench.request()) == len(contents)
         assert bench.journal.kinds() == ["tool_started", "tool_pending", "tool_ended", "tool_news"]
 
@@ -549,7 +548,7 @@ async def test_the_first_part_answers_and_the_rest_is_news(monkeypatch: pytest.M
         for _ in range(5):
             await asyncio.sleep(0)
         contents = await bench.request()
-        assert '{"result": ["nine", "ten"], "note": "complete"}' in contents[-1]
+        assert '"result": ["nine", "ten"], "note": "complete"}' in contents[-1]
         assert not bench.gate.owed
 
 
