@@ -35,7 +35,7 @@ GRACE_S = 10.0
 """So long a side effect may go on when the call is over, before it is cut in half after all."""
 
 OnStarted = Callable[[str, Tool], None]
-"""Told that the model waits for that tool call, and for which tool."""
+"""Told that the model waits for that tool call, and for which tool; not of calls that are refused."""
 
 OnEnded = Callable[[str], None]
 """Told that the model does not wait for that tool call any more: it has a result, an error or a placeholder, or the
@@ -106,12 +106,12 @@ class Gate:
         try:
             await self._until_answered(asked, work)
         except asyncio.CancelledError:
-            self._stop_waiting(asked)
+            self._stop_waiting(asked, work)
             if work.tool and work.tool.policy.cancellable and not self._ledger.waits_for(asked.run):
                 work.cancel("call_ended" if self._parts.call.ending else "caller_spoke")
             raise
         answer = asked.answer
-        self._stop_waiting(asked)
+        self._stop_waiting(asked, work)
         return answer
 
     async def aclose(self) -> None:
@@ -171,9 +171,9 @@ class Gate:
         if not work.ended.is_set():
             self._append(ToolPending(self._parts.turn, asked.id, asked.run.name))
 
-    def _stop_waiting(self, asked: Asked) -> None:
+    def _stop_waiting(self, asked: Asked, work: Work) -> None:
         self._ledger.stop_waiting(asked)
-        for ended in self._on_ended:
+        for ended in self._on_ended if work.tool else ():
             ended(asked.id)
         self._changed()
 

@@ -12,7 +12,6 @@ import pytest
 
 from callwright import Call, tool
 from callwright.errors import AgentError
-from callwright.tool_call import conversation
 from callwright.tool_result import cut
 from callwright.tools import ArgumentError, ResultError, ToolPolicy
 
@@ -253,16 +252,3 @@ def test_of_a_long_result_whole_items_or_the_beginning_are_kept(value: object, k
     assert left == kept
     assert (missing > 0) == (left != value)
     assert len(json.dumps(left)) <= 20
-
-
-def test_notes_to_the_model_are_no_part_of_the_conversation() -> None:
-    messages = [
-        {"role": "user", "content": "[The caller is connected.]"},
-        {"role": "assistant", "content": "Good day."},
-        {"role": "user", "content": "Book it."},
-        {"role": "assistant", "tool_calls": []},
-        {"role": "tool", "content": "{}", "tool_call_id": "a"},
-        {"role": "user", "content": "<tool_news>x</tool_news>"},
-        {"role": "developer", "content": "Ask again."},
-    ]
-    assert conversation(messages) == (("agent", "Good day."), ("caller", "Book it."))
