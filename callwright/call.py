@@ -97,6 +97,7 @@ class LiveCall:
         config: Config,
         room: str,
         *,
+        script: Path | None = None,
         call_id: str | None = None,
         clock: Clock | None = None,
         watch: Callable[[Entry], None] | None = None,
@@ -105,6 +106,7 @@ class LiveCall:
         self._agent = agent
         self._config = config
         self._room_name = room
+        self._script = script
         self._clock = clock or SystemClock()
         self._watch = watch
         self._ending: asyncio.Future[Ending] | None = None
@@ -310,6 +312,7 @@ class LiveCall:
             config=config.masked(),
             recording=str(self._recording.path) if self._recording else None,
             audio_rate=config.room.output_rate,
+            script=str(self._script.resolve()) if self._script else "",
         )
 
     def _stopped_by_itself(self) -> Ending:

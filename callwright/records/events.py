@@ -36,7 +36,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted(Event):
-    """The first event. `config` has its secrets masked; `recording` is a path, None if not recorded."""
+    """The first event. `config` has its secrets masked; `recording` is a path, None if not recorded.
+
+    `script` is the absolute path of the agent's script, "" where the agent came from none.
+    """
 
     kind: ClassVar[str] = "call_started"
     agent: str
@@ -45,6 +48,7 @@ class CallStarted(Event):
     config: JsonObject
     recording: str | None
     audio_rate: int
+    script: str = ""
 
 
 @dataclass(frozen=True, slots=True)
