@@ -23,6 +23,8 @@ class Absent(Enum):
 
 ABSENT: Final = Absent.ABSENT
 Side: TypeAlias = Json | Absent
+NEAREST_AMONG = 50
+"""Among how many of a list's other items one that changed is looked for: no report is worth a quadratic wait."""
 Pair: TypeAlias = tuple[int | None, int | None]
 
 
@@ -99,8 +101,16 @@ class _Comparison:
             for tag, a, b, c, d in matcher.get_opcodes():
                 if tag != "equal":
                     yield from zip_longest(left[a:b], right[c:d])
-        else:
-            yield from zip_longest(_without(old, new), _without(new, old))
+            return
+        left, right = _without(old, new), _without(new, old)
+        near = [(a, b) for a in left[:NEAREST_AMONG] for b in right[:NEAREST_AMONG]]
+        partner: dict[int, int] = {}
+        for a, b in sorted(near, key=lambda pair: -_in_common(then[pair[0]], now[pair[1]])):
+            may_be = _in_common(then[a], now[b]) or not isinstance(then[a], dict)
+            if may_be and a not in partner and b not in partner.values():
+                partner[a] = b
+        yield from ((a, partner.get(a)) for a in left)
+        yield from ((None, b) for b in right if b not in partner.values())
 
     def _keys(self, path: str, items: list[Json]) -> dict[int, str]:
         places = {index: f"{path}[{index}]" for index in range(len(items))}
@@ -124,6 +134,13 @@ class _Comparison:
 
     def _ignored(self, path: str) -> bool:
         return any(pattern.fullmatch(path) for pattern in self._ignore)
+
+
+def _in_common(one: Json, other: Json) -> int:
+    """How many members two objects share: a slot whose doctor has changed is still that slot."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return 0
+    return sum(1 for name, value in one.items() if name in other and other[name] == value)
 
 
 def _without(items: dict[int, str], others: dict[int, str]) -> list[int]:

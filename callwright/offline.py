@@ -67,7 +67,7 @@ async def replay(record: CallRecord, agent: Agent, rules: Rules, *, caller: str,
 
 async def _replayed(then: ToolRecord, tool: Tool | None, call: OfflineCall, rules: Rules, clock: Clock) -> Replayed:
     if rules.only and then.name not in rules.only:
-        return Replayed(then, State.NOT_RUN, "left out")
+        return Replayed(then, State.NOT_RUN)
     if tool is None:
         if f"no tool named {then.name}" in (then.error or ""):
             return Replayed(then, State.SAME, "there was no such tool then either")

@@ -59,7 +59,7 @@ def _started(record: CallRecord) -> str:
 
 def _call(call: Replayed, turn: str) -> RenderableType:
     arguments = ", ".join(f"{name}={_short(_json(value), ARGUMENT)}" for name, value in call.then.arguments.items())
-    took = f"  {call.now.ms:.0f} ms" if call.now else ""
+    took = f"  {call.now.ms:.0f} ms" if call.now and call.state is not State.REFUSED else ""
     state = Text(call.state.value, style=STYLES.get(call.state, "red"))
     return _row(turn, state, Text.assemble(clean(f"{call.then.name}({arguments})"), (took, "dim")))
 
