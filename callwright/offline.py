@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import traceback
 from pathlib import Path
-from typing import cast
 
 from callwright.agent import Agent
 from callwright.clock import Clock
@@ -15,16 +13,30 @@ from callwright.records.events import Json, JsonObject
 from callwright.records.record import CallRecord, ToolRecord
 from callwright.replay import Replay, Replayed, Rules, Run, State, complete, judge
 from callwright.said import Performance
+from callwright.tool_call import Said
+from callwright.tool_result import as_json
 from callwright.tools import ArgumentError, ResultError, Tool, ToolError
+
+
+class OfflineNotes:
+    """The call's records for tools that are replayed: what one notes the next can read, and nobody keeps it."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Json] = {}
+
+    async def note(self, name: str, value: object) -> None:
+        self.notes[name] = as_json(value)
 
 
 class OfflineCall:
     """What a tool is given as its call: it keeps what the tool says and how it ends the call, and does nothing."""
 
-    def __init__(self, call_id: str, caller: str, tool_call_id: str) -> None:
-        self.id = call_id
+    def __init__(self, record: CallRecord, caller: str, then: ToolRecord, notes: OfflineNotes) -> None:
+        self.id = record.call_id
         self.caller = caller
-        self.idempotency_key = f"replay-{call_id}-{tool_call_id}"
+        self.idempotency_key = f"replay-{record.call_id}-{then.tool_call_id}"
+        self.memory = _said_before(record, then.turn)
+        self.records = notes
         self._said: list[str] = []
         self._reason = ""
 
@@ -58,9 +70,9 @@ async def replay(record: CallRecord, agent: Agent, rules: Rules, *, caller: str,
     They run one after the other in the order of the record, also those that ran at once.
     """
     tools = {tool.name: tool for tool in agent.tools}
-    calls = []
+    calls, notes = [], OfflineNotes()
     for then in record.tools:
-        offline = OfflineCall(record.call_id, caller, then.tool_call_id)
+        offline = OfflineCall(record, caller, then, notes)
         calls.append(await _replayed(then, tools.get(then.name), offline, rules, clock))
     return complete(record, agent, calls)
 
@@ -95,7 +107,7 @@ async def _run(tool: Tool, arguments: JsonObject, call: OfflineCall, rules: Rule
     try:
         async with limit:
             result = await tool.run(arguments, call)
-        return over(_as_recorded(tool, result))
+        return over(result)
     except ArgumentError as refusal:
         return over(error=str(refusal), failed=State.REFUSED)
     except (ToolError, ResultError) as refusal:
@@ -107,11 +119,16 @@ async def _run(tool: Tool, arguments: JsonObject, call: OfflineCall, rules: Rule
         return over(error=f"{kind} at {_place(failure, tool)}", failed=State.RAISED, kind=kind)
 
 
-def _as_recorded(tool: Tool, result: Json) -> Json:
-    try:
-        return cast("Json", json.loads(json.dumps(result, allow_nan=False)))
-    except ValueError:
-        raise ResultError(f"{tool.name} returned a number that is not JSON") from None
+def _said_before(record: CallRecord, turn: int) -> tuple[Said, ...]:
+    """What the model had been shown of the conversation when it called a tool in that turn."""
+    said: list[Said] = []
+    for one in record.turns:
+        if one.number > turn:
+            break
+        said += [("caller", one.caller_text)] if one.caller_text else []
+        if one.number < turn:
+            said += [("agent", line.text) for line in one.lines if line.remembered and line.text]
+    return tuple(said)
 
 
 def _place(failure: BaseException, tool: Tool) -> str:

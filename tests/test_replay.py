@@ -13,7 +13,7 @@ from callwright import Agent, Call, ToolError, tool
 from callwright.clock import ManualClock, SystemClock
 from callwright.differences import ABSENT
 from callwright.errors import AgentError, ConfigError
-from callwright.offline import OfflineCall, replay
+from callwright.offline import OfflineCall, OfflineNotes, replay
 from callwright.records import events as e
 from callwright.records.fold import fold
 from callwright.records.journal import Entry
@@ -179,18 +179,34 @@ async def test_a_refusal_in_the_tools_own_words_is_compared_with_the_one_before(
     assert found.differences[0].now == {"error": "the calendar is closed"}
 
 
+async def test_tools_see_what_had_been_said_and_what_others_noted() -> None:
+    seen: list[tuple[object, object]] = []
+
+    @tool(side_effect=False)
+    async def look(call: Call) -> str:
+        """Look."""
+        seen.append((call.memory, dict(call.records.notes)))
+        await call.records.note("looked", len(seen))
+        return "open"
+
+    recorded = Recorded().note(e.TurnStarted(1, "Are you open?", 0)).used("look", result="open")
+    recorded.said("Yes.", "answer").note(e.TurnStarted(2, "Sure?", 0)).used("look", result="open", turn=2)
+    assert not (await again(recorded.over(), [look])).differs
+    first = (("caller", "Are you open?"),)
+    assert seen == [(first, {}), ((*first, ("agent", "Yes."), ("caller", "Sure?")), {"looked": 1})]
+
+
 async def test_what_failed_then_and_works_now_differs() -> None:
     call = await once(Recorded().used("double", {"number": 4}, error="double took too long"), double)
     assert call.state is State.DIFFERS
     assert call.differences[0].now == {"result": {"twice": 8}}
 
 
-@pytest.mark.parametrize("value", [float("nan"), object()])
-async def test_a_result_that_is_not_json_differs(value: object) -> None:
+async def test_a_result_that_is_not_json_differs() -> None:
     @tool(side_effect=False)
     async def odd() -> object:
         """Return something odd."""
-        return value
+        return object()
 
     call = await once(Recorded().used("odd", result=1), odd)
     assert call.state is State.DIFFERS
@@ -429,7 +445,8 @@ class GateParts:
         self.clock = ManualClock()
         self.recorded = Recorded()
         self.journal = self
-        self.call = OfflineCall("c1", "caller-7", "t")
+        then = Recorded().used("double").over()
+        self.call = OfflineCall(then, "caller-7", then.tools[0], OfflineNotes())
 
     def append(self, event: e.Event) -> int:
         self.recorded.note(event)
