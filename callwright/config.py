@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from callwright.errors import ConfigError
 from callwright.resolve import LOCAL_KEY, Resolved, resolve
-from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, TurnConfig
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, TurnConfig, WatchConfig
 from callwright.sources import from_agent, from_environ, from_file, from_overrides
 from callwright.stage import STAGES, Stage, StageConfig
 from callwright.vendors import DEFAULTS, find
@@ -34,6 +34,7 @@ __all__ = [
     "RoomConfig",
     "StageConfig",
     "TurnConfig",
+    "WatchConfig",
     "load",
     "table",
     "with_stand_ins",
@@ -77,6 +78,7 @@ class Config(BaseModel):
     llm: StageConfig
     tts: StageConfig
     turn: TurnConfig
+    watch: WatchConfig
     room: RoomConfig
     call: CallConfig
     filler: FillerConfig
@@ -97,13 +99,9 @@ class Config(BaseModel):
     def missing(self) -> list[Missing]:
         """Credentials that are not there, stages first."""
         found = [
-            Missing(
-                f"{stage}.api_key",
-                self.variables[f"{stage}.api_key"],
-                stage,
-                find(stage, config.vendor).keys_url,
-            )
-            for stage, config in ((stage, self.stage(stage)) for stage in STAGES)
+            Missing(f"{at}.api_key", self.variables[f"{at}.api_key"], stage, find(stage, config.vendor).keys_url)
+            for stage in STAGES
+            for at, config in placed(stage, self.stage(stage))
             if config.api_key is None
         ]
         room = (("url", self.room.url), ("api_key", self.room.api_key), ("api_secret", self.room.api_secret))
@@ -118,16 +116,16 @@ class Config(BaseModel):
             found.append(Leaf(key, mask(value), self.sources.get(key, "default")))
 
         for stage in STAGES:
-            config = self.stage(stage)
-            add(f"{stage}.vendor", config.vendor)
-            add(f"{stage}.model", config.model)
-            add(f"{stage}.base_url", config.base_url or find(stage, config.vendor).root)
-            add(f"{stage}.api_key", config.api_key)
-            for name in find(stage, config.vendor).settings:
-                add(f"{stage}.{name}", config.settings.get(name))
-            if config.stand_in:
-                found.append(Leaf(f"{stage}.stand_in", True, "stand-in"))
-        for section in ("turn", "room", "call", "filler", "records"):
+            for at, config in placed(stage, self.stage(stage)):
+                add(f"{at}.vendor", config.vendor)
+                add(f"{at}.model", config.model)
+                add(f"{at}.base_url", config.base_url or find(stage, config.vendor).root)
+                add(f"{at}.api_key", config.api_key)
+                for name in find(stage, config.vendor).settings:
+                    add(f"{at}.{name}", config.settings.get(name))
+                if config.stand_in:
+                    found.append(Leaf(f"{at}.stand_in", True, "stand-in"))
+        for section in ("turn", "watch", "room", "call", "filler", "records"):
             part: BaseModel = getattr(self, section)
             for name in type(part).model_fields:
                 add(f"{section}.{name}", getattr(part, name))
@@ -138,12 +136,12 @@ class Config(BaseModel):
         """The effective values as nested JSON without secrets, for the call's record."""
         tree: dict[str, JsonValue] = {}
         for leaf in self.leaves():
-            section, dot, name = leaf.key.partition(".")
-            if not dot:
-                tree[section] = leaf.value
-                continue
-            branch = tree.setdefault(section, {})
-            assert isinstance(branch, dict)
+            *branches, name = leaf.key.split(".")
+            branch = tree
+            for part in branches:
+                inner = branch.setdefault(part, {})
+                assert isinstance(inner, dict)
+                branch = inner
             branch[name] = leaf.value
         return tree
 
@@ -181,20 +179,35 @@ def with_stand_ins(config: Config, stages: Iterable[Stage], base_url: str, api_k
     sources = dict(config.sources)
     notes = list(config.notes)
     for stage in stages:
-        current = config.stage(stage)
-        if not find(stage, current.vendor).stand_in:
-            row = find(stage, DEFAULTS[stage])
-            notes.append(f"{stage}: there is no stand-in for {current.vendor}; {row.name} stands in for it")
-            sources = {key: source for key, source in sources.items() if not key.startswith(f"{stage}.")}
-            sources |= {f"{stage}.{name}": f"default of {row.name}" for name in ("model", *row.settings)}
-            sources[f"{stage}.vendor"] = "stand-in"
-            settings = {name: setting.default for name, setting in row.settings.items() if setting.default is not None}
-            current = StageConfig(vendor=row.name, model=row.default_model, settings=settings)
-        sources |= {f"{stage}.base_url": "stand-in", f"{stage}.api_key": "stand-in"}
-        update[stage] = current.model_copy(
-            update={"base_url": base_url, "api_key": SecretStr(api_key), "stand_in": True}
-        )
+        replaced = [
+            _stand_in(
+                stage, at, one, base_url, api_key if number == 0 else f"{api_key}-fallback-{number}", sources, notes
+            )
+            for number, (at, one) in enumerate(placed(stage, config.stage(stage)))
+        ]
+        update[stage] = replaced[0].model_copy(update={"fallback": tuple(replaced[1:])})
     return config.model_copy(update={**update, "sources": sources, "notes": tuple(notes)})
+
+
+def placed(stage: Stage, config: StageConfig) -> list[tuple[str, StageConfig]]:
+    """All of a stage's vendors, each with the dotted key under which it is configured."""
+    return [(stage if not number else f"{stage}.fallback.{number - 1}", one) for number, one in enumerate(config.line)]
+
+
+def _stand_in(
+    stage: Stage, at: str, current: StageConfig, base_url: str, api_key: str, sources: dict[str, str], notes: list[str]
+) -> StageConfig:
+    if not find(stage, current.vendor).stand_in:
+        row = find(stage, DEFAULTS[stage])
+        notes.append(f"{at}: there is no stand-in for {current.vendor}; {row.name} stands in for it")
+        for key in [key for key in sources if key.startswith(f"{at}.") and not key.startswith(f"{at}.fallback.")]:
+            del sources[key]
+        sources |= {f"{at}.{name}": f"default of {row.name}" for name in ("model", *row.settings)}
+        sources[f"{at}.vendor"] = "stand-in"
+        settings = {name: setting.default for name, setting in row.settings.items() if setting.default is not None}
+        current = StageConfig(vendor=row.name, model=row.default_model, settings=settings)
+    sources |= {f"{at}.base_url": "stand-in", f"{at}.api_key": "stand-in"}
+    return current.model_copy(update={"base_url": base_url, "api_key": SecretStr(api_key), "stand_in": True})
 
 
 def mask(value: object) -> JsonValue:
@@ -223,6 +236,7 @@ def _config(resolved: Resolved) -> Config:
         llm=resolved.stages["llm"],
         tts=resolved.stages["tts"],
         turn=resolved.turn,
+        watch=resolved.watch,
         room=resolved.room,
         call=resolved.call,
         filler=resolved.filler,

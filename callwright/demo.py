@@ -159,7 +159,7 @@ async def run(
             demo = await _ring(script, agent, config, room, caller_script, environment, watch)
             done(demo)
             if not once:
-                await _stay(agent, config, room, caller_script, environment, command, say, watch, ours=ours)
+                await _stay(script, agent, config, room, caller_script, environment, command, say, watch, ours=ours)
             return demo
 
 
@@ -174,7 +174,7 @@ async def _ring(
 ) -> Demo:
     """One call: the agent in the room, the simulated caller at the other end."""
     credentials = Credentials(*(environment[name] for name in ROOM_VARIABLES))
-    call = LiveCall(agent, config, room, watch=watch)
+    call = LiveCall(agent, config, room, script=script, watch=watch)
     with ended_by_signals(call, agent.farewell):
         agent_side = asyncio.create_task(call.run())
         caller_side = asyncio.create_task(_call_in(caller_script, credentials, room))
@@ -209,6 +209,7 @@ async def _call_in(script: Path, credentials: Credentials, room: str) -> CallerR
 
 
 async def _stay(
+    script: Path,
     agent: Agent,
     config: Config,
     room: str,
@@ -236,7 +237,7 @@ async def _stay(
     say("  · with LiveKit's own command line: lk room join --url … --token … --publish-demo")
     say("Ctrl-C ends it.")
     while True:
-        call = LiveCall(agent, patient, room, watch=watch)
+        call = LiveCall(agent, patient, room, script=script, watch=watch)
         with ended_by_signals(call, agent.farewell):
             outcome = await call.run()
         if outcome.ending.reason == "signal" or not outcome.ending.ok:

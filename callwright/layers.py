@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import JsonValue
 
 from callwright.errors import ConfigError
-from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig, WatchConfig
 from callwright.sources import Given, is_reference, references, substitute
 from callwright.stage import STAGES
 from callwright.suggest import did_you_mean, nearest
@@ -15,13 +15,15 @@ from callwright.vendors import DEFAULTS
 
 SECTIONS: Mapping[str, type[Section]] = {
     "turn": TurnConfig,
+    "watch": WatchConfig,
     "room": RoomConfig,
     "call": CallConfig,
     "filler": FillerConfig,
     "records": RecordsConfig,
 }
 STAGE_KEYS = ("vendor", "model", "base_url", "api_key")
-SECRETS = frozenset({*(f"{stage}.api_key" for stage in STAGES), "room.api_key", "room.api_secret"})
+FALLBACK = "fallback"
+"""Of a stage: the list of those who take over, each written like the stage itself."""
 
 Values = dict[str, Given]
 """Dotted key → the value that won."""
@@ -38,7 +40,7 @@ def merge(layers: Iterable[Iterable[Given]]) -> tuple[Values, list[str]]:
             stage, _, name = given.key.partition(".")
             if name != "vendor" or stage not in vendors or given.value in (None, vendors[stage]):
                 continue
-            for key in [key for key in values if key.startswith(f"{stage}.") and key != given.key]:
+            for key in [key for key in values if key.startswith(f"{stage}.") and _meant_for_vendor(key)]:
                 notes.append(
                     f"{key} ({values.pop(key).source}) is set aside: it was meant for {vendors[stage]}, "
                     f"and {stage}.vendor is now {given.value} ({given.source})"
@@ -49,7 +51,40 @@ def merge(layers: Iterable[Iterable[Given]]) -> tuple[Values, list[str]]:
                 values[given.key] = given
             elif not given.key.endswith(".vendor"):
                 values.pop(given.key, None)
-    return values, notes
+    return _expand(values), notes
+
+
+def _meant_for_vendor(key: str) -> bool:
+    return key.partition(".")[2] not in ("vendor", FALLBACK)
+
+
+def _expand(values: Values) -> Values:
+    """The vendors of a fallback list as keys: `llm.fallback.0.model` is the first one's model."""
+    expanded: Values = {}
+    for key, given in values.items():
+        stage, _, name = key.partition(".")
+        if stage not in STAGES or name != FALLBACK:
+            expanded[key] = given
+            continue
+        if not isinstance(given.value, list) or not all(isinstance(item, dict) for item in given.value):
+            raise ConfigError(
+                f"{key} must be a list of vendors, such as '[{{vendor: {DEFAULTS[stage]}, model: …}}]' ({given.source})"
+            )
+        for index, item in enumerate(given.value):
+            assert isinstance(item, dict)
+            if "vendor" not in item:
+                raise ConfigError(f"{key}: number {index + 1} names no vendor ({given.source})")
+            for inner, value in item.items():
+                if value is not None:
+                    inner_key = f"{key}.{index}.{inner}"
+                    text = None if isinstance(value, str | bool | list | dict) else str(value)
+                    expanded[inner_key] = Given(inner_key, value, given.source, text, given.secret_allowed)
+    return expanded
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of `key` must never be shown, nor stand in a file."""
+    return key.endswith(".api_key") or key == "room.api_secret"
 
 
 def check_key(given: Given) -> None:
@@ -69,7 +104,7 @@ def check_key(given: Given) -> None:
             f"'{given.key}' is a section: write keys below it, such as "
             f"'{given.key}: {{{_names(given.key)[0]}: …}}' ({given.source})"
         )
-    if len(parts) > 2:
+    if len(parts) > 2 and not (parts[0] in STAGES and parts[1] == FALLBACK and len(parts) == 4):
         raise ConfigError(
             f"unknown key '{given.key}'; a key has two parts, as in '{parts[0]}.{parts[1]}' ({given.source})"
         )
@@ -85,7 +120,7 @@ def check_key(given: Given) -> None:
 
 
 def _names(group: str) -> list[str]:
-    return list(SECTIONS[group].model_fields) if group in SECTIONS else list(STAGE_KEYS)
+    return list(SECTIONS[group].model_fields) if group in SECTIONS else [*STAGE_KEYS, FALLBACK]
 
 
 def replace_references(values: Values, environ: Mapping[str, str], variables: dict[str, str]) -> Values:
@@ -95,7 +130,7 @@ def replace_references(values: Values, environ: Mapping[str, str], variables: di
     """
     found: Values = {}
     for key, given in values.items():
-        secret = key in SECRETS
+        secret = is_secret(key)
         if secret and not given.secret_allowed and not is_reference(given.value):
             raise ConfigError(
                 f"{key} stands in clear in a file, where backups and version control keep it; write "

@@ -11,8 +11,8 @@ from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from callwright.errors import ConfigError
-from callwright.layers import SECRETS, STAGE_KEYS, Values, check_key, merge, replace_references
-from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig
+from callwright.layers import FALLBACK, STAGE_KEYS, Values, check_key, is_secret, merge, replace_references
+from callwright.sections import CallConfig, FillerConfig, RecordsConfig, RoomConfig, Section, TurnConfig, WatchConfig
 from callwright.sources import ENVIRONMENT, Given
 from callwright.stage import STAGES, Stage, StageConfig
 from callwright.suggest import did_you_mean, nearest
@@ -32,6 +32,7 @@ class Resolved:
 
     stages: dict[Stage, StageConfig]
     turn: TurnConfig
+    watch: WatchConfig
     room: RoomConfig
     call: CallConfig
     filler: FillerConfig
@@ -51,10 +52,11 @@ def resolve(layers: Iterable[Iterable[Given]], environ: Mapping[str, str]) -> Re
     values = replace_references(values, environ, variables)
 
     sources: dict[str, str] = {}
-    stages = {stage: _stage(stage, values, environ, sources, variables) for stage in STAGES}
+    stages = {stage: _stage(stage, stage, values, environ, sources, variables) for stage in STAGES}
     resolved = Resolved(
         stages=stages,
         turn=_section(TurnConfig, "turn", values, sources),
+        watch=_section(WatchConfig, "watch", values, sources),
         room=_section(RoomConfig, "room", values, sources),
         call=_section(CallConfig, "call", values, sources),
         filler=_section(FillerConfig, "filler", values, sources),
@@ -70,23 +72,25 @@ def resolve(layers: Iterable[Iterable[Given]], environ: Mapping[str, str]) -> Re
 
 def _stage(
     stage: Stage,
+    at: str,
     values: Values,
     environ: Mapping[str, str],
     sources: dict[str, str],
     variables: dict[str, str],
 ) -> StageConfig:
-    row = _row(stage, values, sources)
-    model = _model(row, values, sources)
-    base_url, root = _base_url(row, values, sources)
+    """The vendor whose keys begin with `at`: the stage's own, or one of its fallbacks."""
+    row = _row(stage, at, values, sources)
+    model = _model(row, at, values, sources)
+    base_url, root = _base_url(row, at, values, sources)
     settings: dict[str, JsonValue] = {}
-    for key in [key for key in values if key.startswith(f"{stage}.")]:
-        name = key.partition(".")[2]
+    for key in [key for key in values if key.startswith(f"{at}.") and not key.startswith(f"{at}.{FALLBACK}.")]:
+        name = key.removeprefix(f"{at}.")
         if name not in STAGE_KEYS and name not in row.settings:
             raise ConfigError(
                 f"unknown setting '{name}' for {row.name} ({stage}); {_hint(row, name)} ({values[key].source})"
             )
     for name, setting in row.settings.items():
-        key = f"{stage}.{name}"
+        key = f"{at}.{name}"
         if key in values:
             settings[name] = _checked(setting.type, values[key], sources)
             if any(fnmatchcase(model, pattern) for pattern in setting.refused_by):
@@ -99,15 +103,27 @@ def _stage(
         vendor=row.name,
         model=model,
         base_url=base_url,
-        api_key=_key(row, root, values, environ, sources, variables),
+        api_key=_key(row, root, at, values, environ, sources, variables),
         settings=settings,
+        fallback=tuple(
+            _stage(stage, f"{at}.{FALLBACK}.{index}", values, environ, sources, variables)
+            for index in range(_fallbacks(at, values))
+        ),
     )
 
 
-def _row(stage: Stage, values: Values, sources: dict[str, str]) -> Vendor:
-    given = values.get(f"{stage}.vendor")
+def _fallbacks(at: str, values: Values) -> int:
+    """How many there are; each has at least its vendor."""
+    count = 0
+    while f"{at}.{FALLBACK}.{count}.vendor" in values:
+        count += 1
+    return count
+
+
+def _row(stage: Stage, at: str, values: Values, sources: dict[str, str]) -> Vendor:
+    given = values.get(f"{at}.vendor")
     if given is None:
-        sources[f"{stage}.vendor"] = "default"
+        sources[f"{at}.vendor"] = "default"
         return find(stage, DEFAULTS[stage])
     name = _text(given, sources)
     try:
@@ -116,10 +132,10 @@ def _row(stage: Stage, values: Values, sources: dict[str, str]) -> Vendor:
         raise ConfigError(f"{error} ({given.source})") from None
 
 
-def _model(row: Vendor, values: Values, sources: dict[str, str]) -> str:
-    given = values.get(f"{row.stage}.model")
+def _model(row: Vendor, at: str, values: Values, sources: dict[str, str]) -> str:
+    given = values.get(f"{at}.model")
     if given is None:
-        sources[f"{row.stage}.model"] = f"default of {row.name}"
+        sources[f"{at}.model"] = f"default of {row.name}"
         return row.default_model
     model = _text(given, sources)
     if model.startswith(CUSTOM_MODEL) and len(model) > len(CUSTOM_MODEL):
@@ -132,10 +148,10 @@ def _model(row: Vendor, values: Values, sources: dict[str, str]) -> str:
     return model
 
 
-def _base_url(row: Vendor, values: Values, sources: dict[str, str]) -> tuple[str | None, Root]:
-    given = values.get(f"{row.stage}.base_url")
+def _base_url(row: Vendor, at: str, values: Values, sources: dict[str, str]) -> tuple[str | None, Root]:
+    given = values.get(f"{at}.base_url")
     if given is None:
-        sources[f"{row.stage}.base_url"] = f"default of {row.name}"
+        sources[f"{at}.base_url"] = f"default of {row.name}"
         return None, row.default_root()
     text = _text(given, sources)
     try:
@@ -147,13 +163,14 @@ def _base_url(row: Vendor, values: Values, sources: dict[str, str]) -> tuple[str
 def _key(
     row: Vendor,
     root: Root,
+    at: str,
     values: Values,
     environ: Mapping[str, str],
     sources: dict[str, str],
     variables: dict[str, str],
 ) -> SecretStr | None:
     """A key given by reference or `--set`, else the vendor's usual variable, else for this machine any."""
-    key = f"{row.stage}.api_key"
+    key = f"{at}.api_key"
     given = values.get(key)
     referred = variables.setdefault(key, row.key_env)
     if given is not None:
@@ -202,7 +219,7 @@ def _checked(wanted: Any, given: Given, sources: dict[str, str]) -> JsonValue:
             except ValidationError:
                 pass
         reason = _reason(error)
-    shown = "" if given.key in SECRETS else f", not {given.value!r}"
+    shown = "" if is_secret(given.key) else f", not {given.value!r}"
     raise ConfigError(f"{given.key} {reason}{shown} ({given.source})")
 
 
@@ -230,11 +247,12 @@ def _hint(row: Vendor, name: str) -> str:
 
 
 def _check_output_rate(resolved: Resolved) -> None:
-    """The voice must have the room's rate: a mismatch would be noise."""
-    row, rate = find("tts", resolved.stages["tts"].vendor), resolved.room.output_rate
-    if rate not in row.rates:
-        rates = ", ".join(str(known) for known in row.rates)
-        raise ConfigError(
-            f"room.output_rate is {rate} Hz, which {row.name} does not have; it has {rates} "
-            f"({resolved.sources['room.output_rate']})"
-        )
+    """Every voice must have the room's rate: a mismatch would be noise."""
+    rate = resolved.room.output_rate
+    for row in (find("tts", config.vendor) for config in resolved.stages["tts"].line):
+        if rate not in row.rates:
+            rates = ", ".join(str(known) for known in row.rates)
+            raise ConfigError(
+                f"room.output_rate is {rate} Hz, which {row.name} does not have; it has {rates} "
+                f"({resolved.sources['room.output_rate']})"
+            )

@@ -110,7 +110,7 @@ async def hold(
             say(note)
         for stage in stages:
             say(f"{stage}: a local stand-in for {config.stage(stage).vendor} (no key set)")
-        call = LiveCall(agent, config, room, watch=watch)
+        call = LiveCall(agent, config, room, script=script, watch=watch)
         with ended_by_signals(call, agent.farewell):
             say(f"call {call.id}: joining room '{room}' at {config.room.url}")
             return await call.run()

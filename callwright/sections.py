@@ -77,6 +77,28 @@ class TurnConfig(Section):
     """A turn that nothing else has ended ends this long after the last sign of the caller's speech."""
 
 
+class WatchConfig(Section):
+    """How long each stage may keep the caller waiting before another takes over, all in ms.
+
+    A caller repeats themselves or hangs up after a second or two of silence, so that nothing here may be longer.
+    """
+
+    transcript_ms: Annotated[int, Ge(200), Le(10000)] = 1000
+    """From the end of the caller's speech to its final words."""
+    first_token_ms: Annotated[int, Ge(200), Le(60000)] = 1500
+    """From asking the model to its first token or tool call; another is asked then, and the first answer wins."""
+    token_gap_ms: Annotated[int, Ge(200), Le(60000)] = 1500
+    """Between two tokens of an answer that has not ended."""
+    first_audio_ms: Annotated[int, Ge(200), Le(10000)] = 1000
+    """From the first text for the voice to its first audio."""
+    audio_gap_ms: Annotated[int, Ge(100), Le(10000)] = 800
+    """How long the caller may hear nothing in the middle of what the voice has begun to say."""
+    turn_budget_ms: Annotated[int, Ge(500), Le(60000)] = 6000
+    """After so much of retrying and changing vendors the agent says that it does not work."""
+    hedge: bool = False
+    """Ask the same model once more when its first token is later than usual: some more tokens for fewer long waits."""
+
+
 class RoomConfig(Section):
     """The LiveKit room. Server and credentials may be absent until they are needed."""
 

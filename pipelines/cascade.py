@@ -16,6 +16,7 @@ from processors.filler_driver import FillerDriver
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
 from processors.memory import Memory
+from processors.news import NewsDesk
 from processors.overlap import Overlap
 from processors.presence import CallerCaptions, Presence
 from processors.turns import listen
@@ -30,6 +31,7 @@ def cascade(parts: Parts, *, overlap: Overlap | None = None) -> list[FrameProces
     keeper = FloorKeeper(parts)
     gate = Gate(parts)
     gate.guard(parts.mind)
+    NewsDesk(parts, keeper, gate)
     parts.context.set_tools(gate.schemas)
     return [
         parts.room.input,

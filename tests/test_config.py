@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -471,3 +472,74 @@ def test_a_vendor_without_a_stand_in_falls_back_to_the_default_vendor_and_says_s
     assert stood.tts.vendor == "cartesia"
     assert "stability" not in stood.tts.settings
     assert stood.notes == ("tts: there is no stand-in for elevenlabs; cartesia stands in for it",)
+
+
+# -- those who take over
+
+
+def test_fallbacks_are_configured_like_the_stage_itself(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "llm:\n  model: claude-haiku-4-5\n  fallback:\n"
+        "    - {vendor: openai, model: gpt-4.1, temperature: 0.5, api_key: '${OTHER_KEY}'}\n"
+        "    - {vendor: anthropic}\n"
+    )
+    config = load(file=file, overrides=[], environ={"ANTHROPIC_API_KEY": "a-key", "OTHER_KEY": "o-key"})
+    first, second = config.llm.fallback
+    assert (first.vendor, first.model, first.settings["temperature"]) == ("openai", "gpt-4.1", 0.5)
+    assert first.api_key is not None
+    assert first.api_key.get_secret_value() == "o-key"
+    assert second.model == find("llm", "anthropic").default_model
+    assert config.sources["llm.fallback.0.model"].endswith("c.yaml:3")
+    shown = {leaf.key: leaf.value for leaf in config.leaves()}
+    assert "o-key" not in str(shown["llm.fallback.0.api_key"])
+    assert config.masked()["llm"]["fallback"]["0"]["vendor"] == "openai"  # type: ignore[index, call-overload]
+
+
+def test_a_missing_key_of_a_fallback_is_missing(tmp_path: Path) -> None:
+    config = load(file=None, overrides=["tts.fallback=[{vendor: elevenlabs}]"], environ={})
+    assert [(one.key, one.variable) for one in config.missing() if "fallback" in one.key] == [
+        ("tts.fallback.0.api_key", "ELEVENLABS_API_KEY")
+    ]
+
+
+def test_another_vendor_keeps_the_fallbacks() -> None:
+    config = load(
+        file=None,
+        overrides=["stt.vendor=deepgram-flux"],
+        agent={"stt": {"fallback": [{"vendor": "deepgram"}]}},
+        environ={},
+    )
+    assert [one.vendor for one in config.stt.line] == ["deepgram-flux", "deepgram"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("openai", "llm.fallback must be a list of vendors"),
+        ("[{model: gpt-4.1}]", "llm.fallback: number 1 names no vendor"),
+        ("[{vendor: opnai}]", "unknown vendor 'opnai'"),
+        ("[{vendor: openai, modl: x}]", "unknown setting 'modl'"),
+        ("[{vendor: openai, model: gpt-9}]", "unknown model 'gpt-9'"),
+    ],
+)
+def test_a_wrong_fallback_is_named(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(file=None, overrides=[f"llm.fallback={value}"], environ={})
+
+
+def test_a_key_of_a_fallback_may_not_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("llm:\n  fallback:\n    - {vendor: openai, api_key: sk-in-clear}\n")
+    with pytest.raises(ConfigError, match="stands in clear") as refused:
+        load(file=file, overrides=[], environ={})
+    assert "sk-in-clear" not in str(refused.value)
+
+
+def test_stand_ins_take_the_place_of_fallbacks_too() -> None:
+    config = load(file=None, overrides=["llm.fallback=[{vendor: anthropic}]"], environ={})
+    staged = with_stand_ins(config, ["llm"], "http://127.0.0.1:1", "key")
+    keys = [one.api_key.get_secret_value() for one in staged.llm.line if one.api_key]
+    assert keys == ["key", "key-fallback-1"]
+    assert all(one.stand_in and one.base_url == "http://127.0.0.1:1" for one in staged.llm.line)
+    assert not staged.missing() or all(missing.stage != "llm" for missing in staged.missing())

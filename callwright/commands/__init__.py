@@ -14,7 +14,19 @@ os.environ.setdefault("LOGURU_LEVEL", "WARNING")
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))
 
-COMMANDS = ("demo", "run", "call", "calls", "show", "config", "doctor", "bench", "stand_ins", "install_livekit")
+COMMANDS = (
+    "demo",
+    "run",
+    "call",
+    "calls",
+    "show",
+    "replay",
+    "config",
+    "doctor",
+    "bench",
+    "stand_ins",
+    "install_livekit",
+)
 """Modules of this package, in the order of the help; each has `register(app)`."""
 
 
