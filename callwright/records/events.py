@@ -235,11 +235,12 @@ class ToolEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Usage(Event):
-    """What one vendor request consumed, as the vendor reported it.
+    """What one vendor request consumed, as the vendor reported it unless it is `estimated`.
 
     One event per request: a price may depend on the size of the prompt. Keys of `quantities`: input_tokens
     (those neither read from nor written to the cache), cache_read_tokens, cache_write_5m_tokens,
-    cache_write_1h_tokens, output_tokens, characters, audio_seconds, requests.
+    cache_write_1h_tokens, output_tokens, characters, audio_seconds, requests. `estimated`: a vendor that is
+    cancelled may not report what it bills; then it is reckoned from the request that took its place.
     """
 
     kind: ClassVar[str] = "usage"
@@ -248,6 +249,7 @@ class Usage(Event):
     vendor: str
     model: str
     quantities: dict[str, float]
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,8 @@ class StageTroubled(Event):
             refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
             marker, or at the limit of its length), empty (an answer without anything in it)
     action  retry (the same vendor again), next (another one), hedge (the same one once more, beside the first), go_on
-            (continue what has begun), gave_up (nothing is left to try, and the caller is told)
+            (continue what has begun), kept (what came of the answer stands), gave_up (nothing is left to try, and the
+            caller is told)
     """
 
     kind: ClassVar[str] = "stage_troubled"
