@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 
 WEIGHTS: Mapping[str, float] = {
     "input_tokens": 1.0,
@@ -85,3 +86,9 @@ class Hedge:
                     return ms
             left -= 1
         return None
+
+
+@cache
+def learned(vendor: str, model: str, address: str | None) -> Hedge:
+    """The process's one for that model at that address: a call is too short to learn from alone."""
+    return Hedge()
