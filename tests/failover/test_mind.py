@@ -27,6 +27,7 @@ from pipecat.frames.frames import (
     TTSSpeakFrame,
 )
 from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.services.llm_service import FunctionCallParams, LLMService
@@ -41,11 +42,14 @@ from callwright.failover.mind import _NO_SETTINGS, Mind
 from callwright.records import events
 from callwright.requests import Requests
 from callwright.sections import WatchConfig
-from callwright.speech import BROKEN_OFF, Kept, Utterance
+from callwright.speech import BROKEN_OFF, Kept, Piece, Utterance, UtteranceEnd
 from callwright.stage import StageConfig
 from callwright.upstream.mind import Candid
+from processors.clauses import Clauses
+from processors.floor_keeper import FloorKeeper
+from processors.memory import Memory
 
-WATCH = {"first_token_ms": 200, "token_gap_ms": 200, "turn_budget_ms": 1500}
+WATCH = {"first_token_ms": 300, "token_gap_ms": 300, "turn_budget_ms": 2500}
 FOREVER = 60.0
 
 Script = Sequence[str | float | int | tuple[str, str] | None]
@@ -135,7 +139,9 @@ class _Service(Candid, _Scripted):
 class Stage:
     """A mind in a branch of its own, and all that comes out of it."""
 
-    def __init__(self, *vendors: list[Script], hedges: Sequence[Hedge] | None = None, **watch: Any) -> None:
+    def __init__(
+        self, *vendors: list[Script], hedges: Sequence[Hedge] | None = None, behind: bool = False, **watch: Any
+    ) -> None:
         # The first vendor's two services share its scripts.
         services = [[_Service(scripts) for _ in range(1 if n else 2)] for n, scripts in enumerate(vendors)]
         names = ("anthropic", "openai")
@@ -145,14 +151,27 @@ class Stage:
         config = WatchConfig(**{**WATCH, **watch})
         self.mind = Mind(cast("Any", services), config, requests, SystemClock(), self, hedges)
         self.services = [cast("_Service", service) for service in self.mind.services]
-        self.branch = Branch(self.mind, self._pushed)
         self.context = LLMContext([{"role": "user", "content": "hello"}])
+        self.branch = Branch(Pipeline([self.mind, *self._behind()]) if behind else self.mind, self._pushed)
         self.out: list[Frame] = []
         self.over = asyncio.Event()
         self.changed = asyncio.Event()
         self.answers = 0
         self.gave_up: list[tuple[str, bool]] = []
         self.kept: str | None = None
+
+    def _behind(self) -> list[FrameProcessor]:
+        """What stands behind the mind in the cascade, up to the voice."""
+        playback = SimpleNamespace(cut=lambda: None, release=lambda *_: None, held=False)
+        self.room = SimpleNamespace(rate=8000, playback=playback, speech=None)
+        parts = SimpleNamespace(
+            room=self.room,
+            voice=SimpleNamespace(listener=None),
+            scribe=SimpleNamespace(interrupted=lambda: None, note=self.events.append),
+            turn=1,
+            on_close=lambda closer: None,
+        )
+        return [Memory(self.context, FloorKeeper(cast("Any", parts))), Clauses()]
 
     async def _pushed(self, _: Branch, frame: Frame, direction: FrameDirection) -> None:
         if direction is FrameDirection.DOWNSTREAM:
@@ -275,7 +294,7 @@ async def test_a_silent_vendor_is_overtaken_and_its_bill_is_estimated() -> None:
 
 
 async def test_the_late_one_may_still_win() -> None:
-    async with staged([[0.3, "First."]], [[FOREVER]]) as stage:
+    async with staged([[0.45, "First."]], [[FOREVER]]) as stage:
         assert await stage.ask() == "[First.]"
 
 
@@ -293,7 +312,7 @@ async def test_a_hedge_answers_before_the_limit_and_is_on_record() -> None:
     async with staged([[FOREVER], ["Hello."]], hedges=[hedge], hedge=True) as stage:
         assert await stage.ask() == "[Hello.]"
         assert stage.troubles == [("anthropic", "no_first_token", "hedge")]
-        assert stage.of(events.StageTroubled)[0].waited_ms < 200
+        assert stage.of(events.StageTroubled)[0].waited_ms < 300
 
 
 async def test_an_answer_that_stops_is_ended_and_continued_by_the_next() -> None:
@@ -311,6 +330,28 @@ async def test_an_answer_that_stops_is_ended_and_continued_by_the_next() -> None
             ]
         ]
         assert [cast("Any", message)["content"] for message in stage.context.messages] == ["hello", stage.kept]
+
+
+async def test_in_the_cascade_the_context_has_what_went_to_the_voice_and_then_the_rest() -> None:
+    async with staged([["Your table is booked. It is", None]], [[" It is for eight."]], behind=True) as stage:
+        await stage.ask()
+        await stage.until(2, UtteranceEnd)
+        assert [frame.text for frame in stage.out if isinstance(frame, Piece)] == [
+            "Your table is booked.",
+            " It is for eight.",
+        ]
+        contents = [cast("Any", message)["content"] for message in stage.context.messages]
+        assert contents == ["hello", "Your table is booked.", "It is for eight."]
+        assert [one["content"] for one in stage.services[2].asked[0]] == [*contents[:2], GO_ON]
+
+
+async def test_in_the_cascade_what_never_went_to_the_voice_leaves_no_trace() -> None:
+    async with staged([["Your", None]], [["Hello."]], behind=True) as stage:
+        await stage.ask()
+        await stage.until(2, UtteranceEnd)
+        assert [frame.text for frame in stage.out if isinstance(frame, Piece)] == ["Hello."]
+        assert [cast("Any", message)["content"] for message in stage.context.messages] == ["hello", "Hello."]
+        assert stage.services[2].asked == [[{"role": "user", "content": "hello"}]]
 
 
 async def test_an_answer_of_which_nothing_went_to_the_voice_is_asked_for_anew() -> None:
@@ -448,7 +489,7 @@ async def test_a_losers_tools_never_run_and_cancelling_it_leaves_running_tools_a
         ran.append(params.function_name)
         await params.result_callback({"result": 1})
 
-    async with staged([[("slow", "{}")], [0.3, ("lost", "{}")]], [["Hello."]]) as stage:
+    async with staged([[("slow", "{}")], [0.45, ("lost", "{}")]], [["Hello."]]) as stage:
         stage.mind.register_function(None, handler)
         await stage.ask()  # its tool runs on
         await stage.ask()  # the first vendor is late, and cancelled
