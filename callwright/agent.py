@@ -24,6 +24,7 @@ class Agent:
     voice     the vendor's id of the voice; None takes the configured one
     tools     functions made with `@tool`
     fillers   said while the caller waits, in place of the built-in lines: none or several, they take turns
+    trouble   said when no model answers; what the caller said last has then been heard and not answered
     farewell  said when the engine ends the call by itself (a cap, an unusable vendor)
     pipeline  a function `pipeline(parts)` or its name ("cascade", "module:function", "file.py:function");
               None takes the configured one
@@ -35,6 +36,7 @@ class Agent:
     greeting: str | None = None
     voice: str | None = None
     tools: Sequence[Tool] = ()
+    trouble: str = "I'm sorry, I'm having a technical problem, and I couldn't answer that."
     farewell: str = "Thank you for calling. Goodbye."
     pipeline: str | Callable[..., Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

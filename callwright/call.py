@@ -28,8 +28,10 @@ from pipecat.workers.runner import WorkerRunner
 from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
-from callwright.config import Config
+from callwright.config import Config, StageConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
+from callwright.failover.hedge import learned
+from callwright.failover.mind import Mind
 from callwright.lane import Lane
 from callwright.parts import Parts
 from callwright.pipeline import arrange, pipeline_function
@@ -39,18 +41,21 @@ from callwright.records.fold import CallRecord
 from callwright.records.journal import Entry, Journal
 from callwright.records.recording import Recording
 from callwright.records.tables import write_call
+from callwright.requests import Requests
 from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import STAGES, Stage
 from callwright.tool_call import CallRecords, Said, conversation
 from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
+from callwright.upstream.mind import Candid, candid
 from callwright.upstream.voice import WordEnds
 from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
 
-APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
-REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
+ENOUGH = 2
+"""Turns in a row that no model answers before the call is ended."""
+
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
 
@@ -112,6 +117,7 @@ class LiveCall:
         self._ending: asyncio.Future[Ending] | None = None
         self._reason: Ending | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered = 0
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
         self._records: CallRecords | None = None
@@ -222,7 +228,7 @@ class LiveCall:
                 path = Path(self._config.records.recordings) / f"{self.id}.wav"
                 self._recording = Recording(path, self._config.room.output_rate)
         except BaseException:
-            await vendors.release(parts.mind)  # nothing else has been opened yet
+            await parts.mind.release()  # nothing else has been opened yet
             raise
         journal.append(self._started(parts))
         journal.append(events.RecordingClock(sample=parts.room.now()))
@@ -247,7 +253,6 @@ class LiveCall:
         worker.add_event_handler("on_pipeline_error", self._stage_failed)
         worker.add_event_handler("on_pipeline_started", self._pipeline_started)
         worker.add_event_handler("on_setup_timeout", self._setup_timed_out)
-        parts.mind.add_event_handler("on_completion_timeout", self._mind_timed_out)
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
         await runner.add_workers(worker)
         running = asyncio.create_task(runner.run(), name=f"call-{self.id}")
@@ -274,7 +279,7 @@ class LiveCall:
         )
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
         ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
-        mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
+        mind = self._build_mind(scribe)
         knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
         voice: Voice = vendors.build(
             "tts",
@@ -298,6 +303,29 @@ class LiveCall:
             journal=journal,
             scribe=scribe,
             smart_turn=smart_turn() if config.turn.smart_turn else None,
+        )
+
+    def _build_mind(self, scribe: Scribe) -> Mind:
+        """All the model's vendors; the first has two services, so that it can be asked once more beside itself."""
+        line = self._config.llm.line
+
+        def service(config: StageConfig) -> Candid:
+            built: Candid = vendors.build(
+                "llm",
+                config,
+                system_prompt=self._agent.prompt,
+                has_tools=bool(self._agent.tools),
+                specialise=candid,
+            )
+            return built
+
+        return Mind(
+            [[service(config) for _ in range(1 if number else 2)] for number, config in enumerate(line)],
+            self._config.watch,
+            Requests("llm", line, scribe.note, lambda: scribe.turn),
+            self._clock,
+            self,
+            [learned(config.vendor, config.model, config.base_url) for config in line],
         )
 
     def _started(self, parts: Parts) -> events.CallStarted:
@@ -331,7 +359,7 @@ class LiveCall:
         for task in late:
             logger.error("call {}: the pipeline did not stop in 8 s and is abandoned", self.id)
             task.cancel()
-        await _bounded("model's client", vendors.release(parts.mind), 1.0)
+        await _bounded("model's client", parts.mind.release(), 1.0)
         if running.done() and not running.cancelled() and (error := running.exception()):
             logger.error("call {}: the pipeline failed with {}", self.id, type(error).__name__)
         if self._recording:
@@ -387,7 +415,7 @@ class LiveCall:
         """A call that can no longer be recorded tells the caller and ends."""
         assert self._parts
         error = await self._parts.journal.failed()
-        self.hang_up(Ending("records_failed", str(error), ok=False, error=error), APOLOGY)
+        self.hang_up(Ending("records_failed", str(error), ok=False, error=error), self._parting)
 
     async def _finish(self, ending: Ending, farewell: str | None) -> None:
         """Let the words out, in bounded time, then end."""
@@ -415,16 +443,36 @@ class LiveCall:
         )
         self.drop(Ending("setup_timeout", str(error), ok=False, error=error))
 
-    async def _mind_timed_out(self, _: FrameProcessor) -> None:
-        """The model's stream stalled: Pipecat ends it without an error frame."""
-        await self._failed("llm", "timeout", permanent=False)
+    # -- what the mind tells (failover.mind.MindListener)
+
+    async def mind_answered(self) -> None:
+        self._unanswered = 0
+
+    async def mind_gave_up(self, category: str, permanent: bool) -> None:
+        """Nobody answers: the caller is told; the second time in a row, or where it cannot pass, that ends the call."""
+        if self.ending:
+            return
+        self._unanswered += 1
+        if not permanent and self._unanswered < ENOUGH:
+            await self.say(self._agent.trouble)
+            return
+        config = self._config.llm
+        message = next_step("llm", config.vendor, category, vendors.find("llm", config.vendor).key_env)
+        error = VendorPermanent(message, stage="llm", vendor=config.vendor, category=category)
+        self.hang_up(Ending("vendor_failed", message, ok=False, error=error), self._parting)
+
+    @property
+    def _parting(self) -> str:
+        """What is said when a failure ends the call."""
+        return f"{self._agent.trouble} {self._agent.farewell}"
 
     async def _stage_failed(self, _: PipelineWorker, frame: ErrorFrame) -> None:
         """A vendor's error, wherever it came from, becomes a fact and an action."""
         parts = self._parts
         if parts is None:
             return
-        processors: dict[Stage, FrameProcessor] = {"stt": parts.ears, "llm": parts.mind, "tts": parts.voice}
+        # A model's failures are the mind's to judge; it says `mind_gave_up` when nothing is left to try.
+        processors: dict[Stage, FrameProcessor] = {"stt": parts.ears, "tts": parts.voice}
         stage = next((name for name, part in processors.items() if part is frame.processor), None)
         if stage is None:
             logger.error("call {}: an error in {}", self.id, frame.processor)
@@ -446,9 +494,7 @@ class LiveCall:
             if stage == "tts":
                 self.drop(ending)
             else:
-                self.hang_up(ending, APOLOGY)
-        elif stage == "llm" and not self.ending:
-            await self.say(REPEAT)
+                self.hang_up(ending, self._parting)
 
     # -- what the room tells (room.Listener)
 

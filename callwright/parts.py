@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.llm_service import LLMService
 from pipecat.services.stt_service import STTService
 
 from callwright.agent import Agent
 from callwright.clock import Clock
 from callwright.config import Config
+from callwright.failover.mind import Mind
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.scribe import Scribe
@@ -30,7 +29,7 @@ class Parts:
     agent, config      who speaks, and how it is set up
     call               say and end, as tools have them
     room               `room.input` and `room.output` are its two ends in the pipeline
-    ears, mind, voice  the vendors' services (speech to text, model, text to speech)
+    ears, mind, voice  the vendors' services (speech to text, model, text to speech); the mind asks all its vendors
     context            the conversation as the model sees it
     journal, scribe    where facts go; the scribe also counts the turns
     """
@@ -41,7 +40,7 @@ class Parts:
     clock: Clock
     room: Room
     ears: STTService
-    mind: LLMService[Any]
+    mind: Mind
     voice: Voice
     context: LLMContext
     journal: Journal

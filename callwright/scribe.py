@@ -14,13 +14,9 @@ from loguru import logger
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
-    FunctionCallsStartedFrame,
     InterimTranscriptionFrame,
     InterruptionFrame,
     LLMContextUserTurnFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
-    LLMTextFrame,
     MetricsFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
@@ -29,7 +25,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import LLMUsageMetricsData, MetricsData, STTUsageMetricsData, TTSUsageMetricsData
+from pipecat.metrics.metrics import MetricsData, STTUsageMetricsData, TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.clock import Clock
@@ -39,7 +35,6 @@ from callwright.records import events
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.stage import Stage
-from callwright.vendors import find
 
 _M = TypeVar("_M", bound=MetricsData)
 
@@ -48,7 +43,7 @@ _M = TypeVar("_M", bound=MetricsData)
 class _Stage:
     """The requests of one stage: how many there were, and how far the open one is.
 
-    `gross`: this vendor's count of prompt tokens includes those read from its cache.
+    A mind asks several vendors, often at once: its requests are on record by `requests.Requests`.
     """
 
     name: str
@@ -58,7 +53,6 @@ class _Stage:
     open: bool = False
     answered: bool = False
     turn: int = 0
-    gross: bool = False
 
 
 class Scribe:
@@ -68,15 +62,7 @@ class Scribe:
         self.turn = 0
         self._journal = journal
         self._room = room
-        self._stages = {
-            name: _Stage(
-                name,
-                config.vendor,
-                config.model,
-                gross="gross_prompt_tokens" in find(name, config.vendor).abilities,
-            )
-            for name, config in stages.items()
-        }
+        self._stages = {name: _Stage(name, config.vendor, config.model) for name, config in stages.items()}
         self._speech_ended = -1
         self._answering = self._sounding_turn = 0
         self._agent_sounding = False
@@ -98,7 +84,6 @@ class Scribe:
         """Hang on the three services and on the room's output."""
         ears.add_event_handler("on_before_push_frame", self._ears_pushed)
         mind.add_event_handler("on_before_process_frame", self._mind_received)
-        mind.add_event_handler("on_before_push_frame", self._mind_pushed)
         voice.add_event_handler("on_before_push_frame", self._voice_pushed)
         self._room.output.add_event_handler("on_before_push_frame", self._output_pushed)
 
@@ -135,30 +120,6 @@ class Scribe:
         elif isinstance(frame, LLMContextUserTurnFrame):
             self.turn += 1
             self.note(events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended))
-
-    async def _mind_pushed(self, _: FrameProcessor, frame: Frame) -> None:
-        if isinstance(frame, LLMFullResponseStartFrame):
-            self._start("llm")
-        elif isinstance(frame, LLMTextFrame | FunctionCallsStartedFrame):
-            self._first_byte("llm")
-        elif isinstance(frame, LLMFullResponseEndFrame):
-            self._end("llm")
-        elif isinstance(frame, InterruptionFrame):
-            self._end("llm", "interrupted")
-        elif isinstance(frame, MetricsFrame):
-            for used in _of(LLMUsageMetricsData, frame):
-                tokens = used.value
-                cached = tokens.cache_read_input_tokens or 0
-                self._usage(
-                    "llm",
-                    {
-                        "input_tokens": tokens.prompt_tokens - (cached if self._stages["llm"].gross else 0),
-                        "cache_read_tokens": cached,
-                        "cache_write_5m_tokens": tokens.cache_creation_input_tokens or 0,
-                        "output_tokens": tokens.completion_tokens,
-                        "requests": 1,
-                    },
-                )
 
     # -- voice
 

@@ -54,6 +54,20 @@ class Piece(AggregatedTextFrame):
     end: int = 0
 
 
+BROKEN_OFF = "broken_off"
+"""Metadata of the LLMFullResponseEndFrame of an answer that ended in its middle.
+
+"dropped": what has not gone to the voice yet never will; "limit": the same, unless nothing has gone there.
+"""
+
+
+@dataclass
+class Kept(ControlFrame):
+    """Goes up to the mind after an answer broke off: its text is now what went to the voice."""
+
+    utterance: Utterance = field(default_factory=lambda: Utterance("answer", 0))
+
+
 @dataclass
 class UtteranceEnd(ControlFrame):
     """Travels behind the last audio of its utterance: when it has passed the room's output, all was played."""

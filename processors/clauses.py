@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from callwright.speech import Piece, Say, Utterance, UtteranceEnd
+from callwright.speech import BROKEN_OFF, Kept, Piece, Say, Utterance, UtteranceEnd
 
 _CLAUSE = ",;:–—"
 _SENTENCE = ".!?…"
@@ -106,8 +106,14 @@ class Clauses(FrameProcessor):
             self._cutter.reset()
             self._utterance, self._sent = frame.metadata.get("utterance"), 0
         elif isinstance(frame, LLMFullResponseEndFrame):
-            if rest := self._cutter.flush():
+            rest = self._cutter.flush()
+            broken = frame.metadata.get(BROKEN_OFF)
+            if rest and (broken is None or (broken == "limit" and not self._sent)):
                 await self._speak(rest)
+            elif broken and self._utterance:
+                self._utterance.text = self._utterance.text[: self._sent]
+            if broken and self._utterance:
+                await self.push_frame(Kept(self._utterance), FrameDirection.UPSTREAM)
             ended, self._utterance = self._utterance, None
         elif isinstance(frame, Say):
             ended = frame.utterance

@@ -25,7 +25,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from callwright.speech import Say, Utterance
+from callwright.speech import Kept, Say, Utterance
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 
@@ -68,14 +68,30 @@ class History:
             self._context.set_messages([*messages[:at], message, *messages[at:]])  # type: ignore[list-item]
         message["content"] = utterance.text.strip()
 
-    def settle(self, settled: Settled, *, cut: bool) -> None:
-        """The utterance is over: keep what was heard, and say so if that was not all."""
-        message = self._messages.pop(settled.utterance, None)
+    def revise(self, utterance: Utterance) -> None:
+        """The utterance broke off, and less of it will be said than was written."""
+        message = self._messages.get(utterance)
         if message is None:
             return
-        message["content"] = settled.heard
-        if not settled.heard:
-            self._context.set_messages([one for one in self._context.messages if one is not message])
+        if text := utterance.text.strip():
+            message["content"] = text
+        else:
+            self._forget(utterance)
+
+    def _forget(self, utterance: Utterance) -> None:
+        message = self._messages.pop(utterance)
+        self._context.set_messages([one for one in self._context.messages if one is not message])
+
+    def settle(self, settled: Settled, *, cut: bool) -> None:
+        """The utterance is over: keep what was heard, and say so if that was not all."""
+        message = self._messages.get(settled.utterance)
+        if message is None:
+            return
+        if settled.heard:
+            message["content"] = settled.heard
+            del self._messages[settled.utterance]
+        else:
+            self._forget(settled.utterance)
         if settled.unheard:
             note = (HEARD_PART if settled.heard else HEARD_NOTHING) if cut else LOST_PART
             noted = any(
@@ -120,6 +136,8 @@ class Memory(LLMAssistantAggregator):
             frame.utterance = self._keeper.open(frame.role, remembered=frame.remembered)
             frame.utterance.text = frame.text
             self._history.show(frame.utterance)
+        elif isinstance(frame, Kept):
+            self._history.revise(frame.utterance)
         elif not isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame):
             if isinstance(frame, InterruptionFrame):
                 self._keeper.cut()  # here, where utterances begin: what begins behind it is not meant

@@ -16,17 +16,22 @@ from pipecat.frames.frames import (
     ControlFrame,
     Frame,
     InterruptionFrame,
+    LLMContextFrame,
     OutputAudioRawFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.anthropic.llm import AnthropicLLMService
 from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.services.llm_service import LLMService
+from pipecat.services.openai.base_llm import BaseOpenAILLMService
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.livekit.transport import LiveKitOutputTransport, LiveKitTransport, LiveKitTransportClient
 
 from callwright.speech import Utterance, UtteranceEnd
 from callwright.upstream.ears import SmartTurn, SpeechMeter
+from callwright.upstream.mind import Ask
 from callwright.upstream.room import RoomTransport, disconnect_reason
 
 CLIENT_METHODS = {
@@ -232,6 +237,52 @@ async def test_an_interruption_is_obeyed_before_it_is_passed_on_and_speech_is_ta
     await output.process_frame(InterruptionFrame(), FrameDirection.DOWNSTREAM)
     assert log == [("cut",), ("push", "InterruptionFrame"), ("accept",)]
     assert cleared == [("push", "InterruptionFrame")]  # by the stock output, while nothing is taken
+
+
+# -- the mind's streams
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "parameters"),
+    [
+        (AnthropicLLMService, "_create_message_stream", ["api_call", "params"]),
+        (BaseOpenAILLMService, "get_chat_completions", ["context"]),
+    ],
+)
+def test_a_model_still_reads_its_reply_from_one_methods_stream(
+    service: type[LLMService[Any]], method: str, parameters: list[str]
+) -> None:
+    assert list(inspect.signature(getattr(service, method)).parameters)[1:] == parameters
+    source = inspect.getsource(service._process_context)  # type: ignore[attr-defined]
+    assert source.count(f"await self.{method}(") == 1
+    assert source.index(f"await self.{method}(") < source.index("async for")
+
+
+def test_a_model_still_answers_a_context_within_process_frame_and_so_does_an_ask() -> None:
+    """`Candid` knows by that when the service has done with a request."""
+    for service in (AnthropicLLMService, BaseOpenAILLMService):
+        source = inspect.getsource(service.process_frame)
+        assert "isinstance(frame, LLMContextFrame)" in source
+        assert "await self._process_context(frame.context)" in source
+    assert issubclass(Ask, LLMContextFrame)
+
+
+def test_anthropic_still_ends_its_reply_only_after_its_stream_and_takes_no_end_for_an_end() -> None:
+    """What `Candid` tells at the end of the stream comes before the end frame; EOF is no error there."""
+    source = inspect.getsource(AnthropicLLMService._process_context)
+    assert source.index("async for event in response") < source.index("LLMFullResponseEndFrame()")
+    assert "message_stop" not in source
+
+
+def test_an_error_still_passes_push_error_frame_before_it_costs_the_service() -> None:
+    source = inspect.getsource(FrameProcessor.push_error_frame)
+    assert list(inspect.signature(FrameProcessor.push_error_frame).parameters) == [
+        "self",
+        "error",
+        "force_treat_as_permanent",
+    ]
+    assert "self.set_usable(False)" in source
+    assert "push_error_frame(" in inspect.getsource(FrameProcessor.push_error)
 
 
 # -- the voice's websocket

@@ -256,18 +256,18 @@ async def test_the_default_model_is_sent_a_cached_prompt_and_nothing_it_would_re
     assert body["max_tokens"] == 400
     assert body["thinking"] == {"type": "disabled"}, "Pipecat's default for a model it lists"
     assert body["system"] == [{"type": "text", "text": "You are a front desk.", "cache_control": {"type": "ephemeral"}}]
-    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert "tool_choice" not in body, "several tools at once are welcome"
     assert not {"temperature", "top_p", "top_k", "output_config"} & body.keys(), "a 400 on models since 4.7"
 
 
 async def test_without_tools_no_tool_choice_is_sent(anthropic: Messages) -> None:
-    """The API answers a tool_choice without tools with a 400, which would end the conversation."""
-    assert "tool_choice" not in await ask(anthropic, tools=False)
+    """The API answers a tool_choice without tools with a 400."""
+    assert "tool_choice" not in await ask(anthropic, tools=False, settings={"parallel_tools": False})
 
 
-async def test_parallel_tools_may_be_let_loose(anthropic: Messages) -> None:
-    body = await ask(anthropic, tools=True, settings={"parallel_tools": True})
-    assert "tool_choice" not in body
+async def test_parallel_tools_may_be_forbidden(anthropic: Messages) -> None:
+    body = await ask(anthropic, tools=True, settings={"parallel_tools": False})
+    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 async def test_an_effort_is_sent_in_place_of_the_thinking_default(anthropic: Messages) -> None:

@@ -338,11 +338,12 @@ class ToolNote(Event):
 
 @dataclass(frozen=True, slots=True)
 class Usage(Event):
-    """What one vendor request consumed, as the vendor reported it.
+    """What one vendor request consumed, as the vendor reported it unless it is `estimated`.
 
     One event per request: a price may depend on the size of the prompt. Keys of `quantities`: input_tokens
     (those neither read from nor written to the cache), cache_read_tokens, cache_write_5m_tokens,
-    cache_write_1h_tokens, output_tokens, characters, audio_seconds, requests.
+    cache_write_1h_tokens, output_tokens, characters, audio_seconds, requests. `estimated`: a vendor that is
+    cancelled may not report what it bills; then it is reckoned from the request that took its place.
     """
 
     kind: ClassVar[str] = "usage"
@@ -351,6 +352,7 @@ class Usage(Event):
     vendor: str
     model: str
     quantities: dict[str, float]
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +364,29 @@ class VendorFailed(Event):
     category: str
     message: str
     permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageTroubled(Event):
+    """A stage kept the caller waiting, or failed, and what was done about it.
+
+    `waited_ms` counts from what it was given, or from the last that came of it.
+
+    what    no_transcript, no_first_token, tokens_stopped, no_first_audio, audio_stopped (it was silent for too long);
+            refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
+            marker, or at the limit of its length), empty (an answer without anything in it)
+    action  retry (the same vendor again), next (another one), hedge (the same one once more, beside the first), go_on
+            (continue what has begun), kept (what came of the answer stands), gave_up (nothing is left to try, and the
+            caller is told)
+    """
+
+    kind: ClassVar[str] = "stage_troubled"
+    turn: int
+    stage: str
+    vendor: str
+    what: str
+    waited_ms: int
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +451,7 @@ KINDS: Mapping[str, type[Event]] = {
         ToolNote,
         Usage,
         VendorFailed,
+        StageTroubled,
         CallEnded,
     )
 }

@@ -220,7 +220,10 @@ def _turn(turn: _Turn, timeline: Timeline, costs: Iterable[tuple[events.Usage, C
         stt_final_ms=since(turn.stt_final_ns),
         committed_ms=since(turn.committed_ns),
         llm_start_ms=since(llm.start_ns if llm else None),
-        llm_first_token_ms=since(llm.first_ns if llm else None),
+        # Of several requests for one answer, the one that came first is it.
+        llm_first_token_ms=since(
+            min((span.first_ns for span in turn.spans if span.started.stage == "llm" and span.first_ns), default=None)
+        ),
         tts_first_audio_ms=since(tts.first_ns if tts else None),
         first_sound_ms=heard(turn.first_sound),
         end_ms=heard(turn.last_sound),

@@ -74,7 +74,7 @@ def _anthropic(root: Root, key: str, settings: Settings) -> dict[str, object]:
 
 
 def _anthropic_fold(settings: Settings, has_tools: bool) -> dict[str, object]:
-    # tool_choice without tools is a 400, and one 400 makes the service unusable for the rest of the call.
+    # tool_choice without tools is a 400.
     if settings["parallel_tools"] or not has_tools:
         return {}
     return {"extra": {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}}
@@ -232,15 +232,10 @@ ROWS: tuple[Vendor, ...] = (
                 "Randomness; models since 4.7 accept no other than their own.",
                 refused_by=("claude-opus-4-[78]*", "claude-*-5", "claude-*-5-[1-9]"),
             ),
-            "parallel_tools": Setting(
-                bool,
-                False,
-                "Let the model ask for several tools at once; Pipecat 1.14 runs the last only.",
-                "row",
-            ),
+            "parallel_tools": Setting(bool, True, "Let the model ask for several tools at once.", "row"),
             **_HTTP,
         },
-        abilities=frozenset({"streaming", "prompt_cache"}),
+        abilities=frozenset({"streaming", "prompt_cache", "parallel_tools"}),
         fold=_anthropic_fold,
         stand_in=True,
     ),

@@ -9,12 +9,12 @@ import pytest
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright import Agent
-from callwright.call import REPEAT, LiveCall
+from callwright.call import LiveCall
 from callwright.errors import ConfigError, RoomError, VendorPermanent
 from callwright.parts import Parts
 from callwright.records.calls import load
 from callwright.records.database import Database
-from callwright.records.events import AgentText, VendorFailed
+from callwright.records.events import AgentText, StageTroubled, VendorFailed
 from callwright.simulators.faults import Fault
 from callwright.simulators.livekit import LiveKitServer
 from callwright.stage import Stage
@@ -124,9 +124,34 @@ async def test_a_model_that_is_overloaded_once_is_not_a_mute_call(line: Line) ->
     assert report.mute_turns == 0
     assert outcome.ending.reason == "caller_left"
     said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
-    assert said == ["Hello?", REPEAT, "I heard you say: Good morning."]
+    assert said == ["Hello?", "I heard you say: Good morning.", "I heard you say: Good morning."]
     failed = [entry.event for entry in line.entries if isinstance(entry.event, VendorFailed)]
     assert [(event.stage, event.permanent) for event in failed] == [("llm", False)]
+
+
+async def test_a_model_that_answers_nobody_is_told_to_the_caller_and_the_second_time_ends_the_call(line: Line) -> None:
+    fault = Fault(stage="llm", kind="silence", count=20)
+    steps = ["wait: {quiet_ms: 600}", "say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}"]
+    again = ["say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}", "silence: 5", "hang_up"]
+    outcome, report, _ = await line.hold(
+        ECHO, steps + again, "watch.first_token_ms=400", "watch.turn_budget_ms=1200", faults=[fault]
+    )
+    assert report.mute_turns == 0
+    assert outcome.ending.reason == "vendor_failed"
+    said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
+    assert said == ["Hello?", ECHO.trouble, f"{ECHO.trouble} {ECHO.farewell}"]
+    troubles = [entry.event for entry in line.entries if isinstance(entry.event, StageTroubled)]
+    assert [one.action for one in troubles].count("gave_up") == 2
+
+
+async def test_an_answer_that_breaks_off_is_continued(line: Line) -> None:
+    fault = Fault(stage="llm", kind="truncate", moment="within", after=6)
+    steps = ["wait: {quiet_ms: 600}", "say: Good morning.", "wait: {quiet_ms: 800, timeout_s: 8}", "hang_up"]
+    outcome, report, _ = await line.hold(ECHO, steps, faults=[fault])
+    assert report.mute_turns == 0
+    assert outcome.ending.reason == "caller_left"
+    troubles = [entry.event for entry in line.entries if isinstance(entry.event, StageTroubled)]
+    assert [(one.what, one.action) for one in troubles] == [("truncated", "go_on")]
 
 
 async def test_a_sample_rate_that_does_not_fit_is_an_error_before_a_word_is_said(line: Line) -> None:

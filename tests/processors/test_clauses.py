@@ -3,8 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipecat.frames.frames import Frame, LLMFullResponseEndFrame, LLMFullResponseStartFrame, LLMTextFrame
+from pipecat.processors.frame_processor import FrameDirection
 
-from processors.clauses import ClauseCutter
+from callwright.speech import BROKEN_OFF, Kept, Piece, Utterance, UtteranceEnd
+from processors.clauses import ClauseCutter, Clauses
 
 
 def pieces(text: str, **options: int) -> list[str]:
@@ -62,3 +65,38 @@ def test_no_character_is_lost_or_doubled_however_tokens_fall(text: str, size: in
         out += cutter.feed(text[start : start + size])
     out.append(cutter.flush())
     assert "".join(out).rstrip() == text.rstrip()
+
+
+async def broken(text: str, how: str) -> tuple[Utterance, list[Frame]]:
+    """An answer that ends in its middle: its utterance, and what the cutter pushes."""
+    clauses, out = Clauses(), list[Frame]()
+
+    async def push(frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+        assert (direction is FrameDirection.UPSTREAM) == isinstance(frame, Kept)
+        out.append(frame)
+
+    clauses.push_frame = push  # type: ignore[method-assign]
+    utterance = Utterance("answer", 1, text=text)
+    start, end = LLMFullResponseStartFrame(), LLMFullResponseEndFrame()
+    start.metadata["utterance"], end.metadata[BROKEN_OFF] = utterance, how
+    for frame in (start, LLMTextFrame(text), end):
+        await clauses.process_frame(frame, FrameDirection.DOWNSTREAM)
+    return utterance, out
+
+
+@pytest.mark.parametrize("how", ["dropped", "limit"])
+async def test_an_answer_that_broke_off_is_what_went_to_the_voice_and_no_more(how: str) -> None:
+    utterance, out = await broken("Your table is booked. For eight, on", how)
+    assert [frame.text for frame in out if isinstance(frame, Piece)] == ["Your table is booked."]
+    assert utterance.text == "Your table is booked."
+    assert [frame.utterance for frame in out if isinstance(frame, Kept)] == [utterance]
+    assert isinstance(out[-1], UtteranceEnd)
+
+
+async def test_what_broke_off_before_its_first_piece_is_forgotten_but_at_the_limit_of_its_length_it_is_said() -> None:
+    utterance, out = await broken("Your table", "dropped")
+    assert utterance.text == ""
+    assert not [frame for frame in out if isinstance(frame, Piece)]
+    utterance, out = await broken("Your table", "limit")
+    assert utterance.text == "Your table"
+    assert [frame.text for frame in out if isinstance(frame, Piece)] == ["Your table"]

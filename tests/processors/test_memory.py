@@ -22,7 +22,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
 from callwright.playback import Chunk
-from callwright.speech import Piece, Role, Say, Utterance
+from callwright.speech import Kept, Piece, Role, Say, Utterance
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.memory import HEARD_NOTHING, HEARD_PART, LOST_PART, History, Memory
@@ -241,6 +241,36 @@ async def test_words_that_come_after_the_cut_are_not_written() -> None:
     await stage.give(LLMTextFrame(" ninety."), LLMFullResponseEndFrame())
     assert stage.contents == [USER["content"], HEARD_NOTHING]
     assert not stage.keeper.floor.busy
+
+
+async def test_an_answer_that_broke_off_is_shown_as_far_as_it_is_going_to_be_heard() -> None:
+    stage = _Stage()
+    said = await stage.answer("Your table is booked, for")
+    said.text = "Your table is booked,"
+    await stage.give(Kept(said))
+    assert stage.contents == [USER["content"], "Your table is booked,"]
+    assert isinstance(stage.pushed[-1][0], Kept), "the mind waits for it"
+    stage.hear(said, ms=400)
+    stage.keeper.ended(said)
+    assert stage.contents == [USER["content"], "Your table is booked,"]
+
+
+async def test_an_answer_that_broke_off_before_a_word_went_to_the_voice_was_never_given() -> None:
+    stage = _Stage()
+    said = await stage.answer("Your")
+    said.text = ""
+    await stage.give(Kept(said))
+    assert stage.contents == [USER["content"]]
+    stage.keeper.ended(said)
+    assert stage.contents == [USER["content"]]
+
+
+async def test_what_broke_off_after_the_caller_cut_it_is_settled_already() -> None:
+    stage = _Stage()
+    said = await stage.answer("Your table is booked.")
+    stage.keeper.cut()
+    await stage.give(Kept(said))
+    assert stage.contents == [USER["content"], HEARD_NOTHING]
 
 
 async def test_a_cut_leaves_of_each_answer_what_was_heard() -> None:
