@@ -15,11 +15,12 @@ import numpy as np
 from aiohttp import web
 
 from callwright.simulators.account import Account, World
+from callwright.simulators.door import Refuse, never_a_word, strike_ahead
 from callwright.simulators.encodings import Samples, encode
 from callwright.simulators.faults import Within
 from callwright.simulators.outbox import abort, stall
 from callwright.simulators.produced import Production
-from callwright.simulators.speaking import Refuse, louder, never_a_word, strike_ahead
+from callwright.simulators.speaking import louder
 
 Headers = Mapping[str, str]
 

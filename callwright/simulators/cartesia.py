@@ -16,12 +16,12 @@ from callwright.simulators.account import Account, World
 from callwright.simulators.batch import Order, deliver
 from callwright.simulators.cartesia_context import Context, Message
 from callwright.simulators.cartesia_request import CartesiaError, Generation, ordered_error
+from callwright.simulators.door import at_the_door
 from callwright.simulators.encodings import wav_header
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.faults import Fault
 from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import abort, hang_up
-from callwright.simulators.speaking import at_the_door
 
 IDLE_S = 300.0  # an idle socket is closed after five minutes
 _CREATED = "2026-01-01T00:00:00Z"
@@ -218,6 +218,9 @@ async def _sse(world: World, request: web.Request, account: Account) -> web.Stre
     generation = await _generation(request)
     if generation.output_format.container != "raw":
         raise CartesiaError(400, "output_format.container: events carry raw audio only")
+    if (fault := account.faults.pending_for("tts", "before")) is not None and fault.kind == "status":
+        account.faults.take("tts", "before")
+        raise ordered_error(fault.status, fault.message)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
 

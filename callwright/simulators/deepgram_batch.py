@@ -15,9 +15,9 @@ from callwright.simulators.account import World
 from callwright.simulators.batch import Order, deliver
 from callwright.simulators.deepgram import key_of, refusal
 from callwright.simulators.deepgram_speak import Options
+from callwright.simulators.door import at_the_door
 from callwright.simulators.encodings import wav_header
 from callwright.simulators.errors import SimulatorError
-from callwright.simulators.speaking import at_the_door
 
 _MOST_CHARACTERS = 2000
 _TYPES = {"pcm_s16le": "audio/l16", "pcm_mulaw": "audio/mulaw", "pcm_alaw": "audio/alaw"}

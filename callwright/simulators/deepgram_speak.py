@@ -23,12 +23,13 @@ from multidict import MultiMapping
 
 from callwright.simulators.account import Account, World
 from callwright.simulators.deepgram import key_of, refusal
+from callwright.simulators.door import at_the_door
 from callwright.simulators.encodings import Samples, encode
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.faults import Fault
 from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import hang_up
-from callwright.simulators.speaking import Placed, Speaking, at_the_door
+from callwright.simulators.speaking import Placed, Speaking
 from callwright.simulators.text_buffer import TextBuffer
 
 _MODEL = re.compile(r"aura-(2-)?[a-z]+-[a-z]{2}")

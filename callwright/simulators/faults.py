@@ -128,9 +128,14 @@ class FaultBook:
                 return taken
         return None
 
+    def pending_for(self, stage: Stage, moment: Moment) -> Fault | None:
+        """The fault of a live stage that would be taken next."""
+        wanted = (stage, moment, False)
+        return next((fault for fault in self._open if (fault.stage, fault.moment, fault.batch) == wanted), None)
+
     async def ordered(self, stage: Stage, moment: Moment) -> None:
         """Return as soon as such a fault of a live stage is open; it is not taken."""
-        while not any((fault.stage, fault.moment, fault.batch) == (stage, moment, False) for fault in self._open):
+        while self.pending_for(stage, moment) is None:
             self._news.clear()
             await self._news.wait()
 
