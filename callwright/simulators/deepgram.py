@@ -415,8 +415,6 @@ class Listen:
             if strike.kind == "silence":
                 self._mute = True
                 return
-            if strike.kind == "empty":
-                words, strike = (), None
         start = self._span_start
         message = {
             "type": "Results",

@@ -34,7 +34,7 @@ _ANSWER: tuple[Kind, ...] = ("status", "stall", "drop", "malformed", "truncate",
 POSSIBLE: Mapping[tuple[Stage, Moment], tuple[Kind, ...]] = {
     ("stt", "connect"): _DOOR,
     ("stt", "before"): _ANSWER,
-    ("stt", "within"): _ANSWER,
+    ("stt", "within"): ("status", "stall", "drop", "malformed", "truncate", "silence"),
     ("stt", "idle"): ("drop",),
     ("llm", "connect"): (*_ANSWER, "refuse_connect"),
     ("llm", "before"): (*_ANSWER, "refuse_connect"),

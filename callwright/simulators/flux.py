@@ -269,10 +269,7 @@ class Turns:
         final: bool = False,
     ) -> None:
         strike = ordered or self._strikes()
-        words = self._words
-        if strike is not None and strike.kind == "empty":
-            words, strike = (), None
-        shown = punctuated(words, ended=final)
+        shown = punctuated(self._words, ended=final)
 
         def sent() -> None:
             if final:
@@ -300,7 +297,7 @@ class Turns:
                     "start": round(word.start, 3),
                     "end": round(word.end, 3),
                 }
-                for word, text in zip(words, shown, strict=True)
+                for word, text in zip(self._words, shown, strict=True)
             ],
             end_of_turn_confidence=round(min(1.0, confidence), 3),
             **({} if trigger is None else {"trigger": trigger}),

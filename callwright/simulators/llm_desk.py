@@ -129,9 +129,12 @@ class Desk(Generic[A]):
             empty = False
             for moment in _AHEAD:
                 fault = account.faults.take("llm", moment)
-                if fault is not None and fault.kind == "empty":
+                if fault is None:
+                    continue
+                sent.fault(fault)
+                if fault.kind == "empty":
                     empty = True
-                elif fault is not None and (struck := await self._strike(request, fault, sent)) is not None:
+                elif (struck := await self._strike(request, fault, sent)) is not None:
                     return struck
             return await self._answer(request, account, sent, empty)
         except RequestRefused as refused:
@@ -155,8 +158,11 @@ class Desk(Generic[A]):
         asked = self.dialect.parse(request, await self._body(request, account))
         answer = self._brain(account).answer(asked)
         within = account.faults.take("llm", "within") if asked.stream else None
-        if empty or (within is not None and within.kind == "empty"):
-            answer, within = Answer(), None
+        if within is not None and within.kind == "empty":
+            sent.fault(within)
+            empty, within = True, None
+        if empty:
+            answer = Answer()
         reply = self.dialect.compose(answer, asked, account, sent.asked_at)
         delay = account.draw("llm_first_token")
         if reply.from_cache:
@@ -193,7 +199,7 @@ class Desk(Generic[A]):
             if part.counts:
                 await self.world.sleep_until(due)
                 if fault is not None and tokens >= fault.after:
-                    sent.log("fault", {"kind": fault.kind, "moment": fault.moment})
+                    sent.fault(fault)
                     if fault.kind in ("stall", "silence"):
                         await self._stall(request, fault)
                     elif fault.kind == "drop":
@@ -215,7 +221,6 @@ class Desk(Generic[A]):
 
     async def _strike(self, request: web.Request, fault: Fault, sent: _Sent) -> web.StreamResponse | None:
         """A fault ahead of the answer; None when the answer goes on after it."""
-        sent.log("fault", {"kind": fault.kind, "moment": fault.moment})
         if fault.kind in ("stall", "silence"):
             await self._stall(request, fault)
             return None
@@ -279,6 +284,10 @@ class _Sent:
         if not self.begun:
             self.begun = True
             self.log("first_token")
+
+    def fault(self, fault: Fault) -> None:
+        """An ordered fault strikes now."""
+        self.log("fault", {"kind": fault.kind, "moment": fault.moment})
 
     def finish(self, reply: Reply) -> None:
         """All of the answer has been sent."""

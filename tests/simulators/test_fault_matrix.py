@@ -53,6 +53,7 @@ class Got:
     silent: bool = False  # the client gave up
     longest_s: float = 0.0  # between two messages
     headers: dict[str, str] = field(default_factory=dict)
+    patience_s: float = PATIENCE_S
 
 
 @pytest.fixture
@@ -61,12 +62,12 @@ async def server() -> AsyncIterator[VendorServer]:
         yield server
 
 
-async def messages(socket: aiohttp.ClientWebSocketResponse, got: Got) -> AsyncIterator[Any]:
+async def messages(socket: aiohttp.ClientWebSocketResponse, got: Got, asked: float | None = None) -> AsyncIterator[Any]:
     """Messages until the connection ends or nothing comes for longer than a client waits."""
     while True:
-        began = time.monotonic()
+        began, asked = asked or time.monotonic(), None
         try:
-            message = await socket.receive(timeout=PATIENCE_S)
+            message = await socket.receive(timeout=got.patience_s)
         except TimeoutError:
             got.silent = True
             return
@@ -85,12 +86,13 @@ async def messages(socket: aiohttp.ClientWebSocketResponse, got: Got) -> AsyncIt
 
 async def listen(http: aiohttp.ClientSession, server: VendorServer, path: str, got: Got) -> None:
     loud = (5000 * np.sin(np.arange(16000) / 17)).astype("<i2").tobytes()
-    query = "model=nova-3" if path == "/v1/listen" else "model=flux-general-en"
+    query = "model=nova-3&endpointing=false" if path == "/v1/listen" else "model=flux-general-en"
+    asked = time.monotonic()
     url = f"{server.ws_url}{path}?{query}&encoding=linear16&sample_rate=16000"
     async with http.ws_connect(url, headers={"Authorization": "Token k"}) as socket:
         await socket.send_bytes(loud + bytes(32000))
         await socket.send_json({"type": "Finalize"} if path == "/v1/listen" else {"type": "ForceEndTurn"})
-        async for message in messages(socket, got):
+        async for message in messages(socket, got, asked):
             got.error = got.error or message["type"] == "Error"
             final = message.get("is_final") or message.get("event") == "EndOfTurn"
             words = message["channel"]["alternatives"][0]["words"] if "channel" in message else message.get("words", ())
@@ -103,6 +105,7 @@ async def listen(http: aiohttp.ClientSession, server: VendorServer, path: str, g
 async def speak(http: aiohttp.ClientSession, server: VendorServer, vendor: str, got: Got) -> None:
     text = "It will be sunny on Thursday."
     aura = f"{server.ws_url}/v1/speak?model=aura-2-thalia-en&encoding=linear16&sample_rate=16000"
+    asked = time.monotonic()
     url = aura if vendor == "aura" else f"{server.ws_url}/tts/websocket?api_key=k"
     async with http.ws_connect(url, headers={"Authorization": "Token k"} if vendor == "aura" else {}) as socket:
         if vendor == "aura":
@@ -113,7 +116,7 @@ async def speak(http: aiohttp.ClientSession, server: VendorServer, vendor: str, 
             voice = {"mode": "id", "id": "slt"}
             order = {"model_id": "sonic-3.6", "transcript": text, "voice": voice, "output_format": form}
             await socket.send_json(order | {"context_id": "c", "continue": False})
-        async for message in messages(socket, got):
+        async for message in messages(socket, got, asked):
             kind = "chunk" if isinstance(message, bytes) else message["type"]
             got.pieces += kind == "chunk"
             got.error = got.error or kind == "error"
@@ -129,16 +132,12 @@ async def answer(http: aiohttp.ClientSession, server: VendorServer, vendor: str,
     else:
         url, body["model"] = "/v1/messages", "claude-haiku-5-5"
         headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
-    async with http.post(server.url + url, json=body, headers=headers) as response:
+    began = time.monotonic()
+    timeout = aiohttp.ClientTimeout(sock_read=PATIENCE_S)
+    async with http.post(server.url + url, json=body, headers=headers, timeout=timeout) as response:
         got.status, got.headers = response.status, dict(response.headers)
-        began = time.monotonic()
         while True:
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    line = (await response.content.readline()).decode().strip()
-            except TimeoutError:
-                got.silent = True
-                return
+            line = (await response.content.readline()).decode().strip()
             got.longest_s, began = max(got.longest_s, time.monotonic() - began), time.monotonic()
             if response.content.at_eof() and not line:
                 return
@@ -156,16 +155,13 @@ async def answer(http: aiohttp.ClientSession, server: VendorServer, vendor: str,
                 got.pieces += bool(delta.get("text") or delta.get("content"))
 
 
-async def tried(server: VendorServer, vendor: str) -> Got:
+async def tried(server: VendorServer, vendor: str, patience_s: float = PATIENCE_S) -> Got:
     """One client's request to a vendor, however it ends."""
-    got = Got()
+    got = Got(patience_s=patience_s)
     try:
-        async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S * 8):
+        async with aiohttp.ClientSession() as http, asyncio.timeout(20):
             if VENDORS[vendor] == "llm":
-                asked = time.monotonic()
-                async with asyncio.timeout(PATIENCE_S * 4):
-                    await answer(http, server, vendor, got)
-                got.longest_s = max(got.longest_s, time.monotonic() - asked if not got.pieces else 0)
+                await answer(http, server, vendor, got)
             elif VENDORS[vendor] == "stt":
                 await listen(http, server, "/v1/listen" if vendor == "deepgram" else "/v2/listen", got)
             else:
@@ -188,6 +184,8 @@ def ordered(stage: Stage, moment: Moment, kind: Kind) -> Fault:
         more["stall_s"] = STALL_S
     if kind == "status":
         more |= {"status": 429, "retry_after": 5}
+    if moment == "connect" and kind in ("drop", "refuse_connect") and stage != "llm":
+        more["count"] = 2  # aiohttp's client asks again by itself
     if kind == "trickle":
         more["pace"] = 4 if stage == "llm" else 0.5
     return Fault.model_validate({"stage": stage, "moment": moment, "kind": kind} | more)
@@ -203,10 +201,12 @@ async def test_a_fault_is_what_it_says(server: VendorServer, vendor: str, moment
     stage = VENDORS[vendor]
     account = server.accounts.get("k")
     announce(account)
+    if stage == "tts":  # the first rendering of a text takes its time
+        assert (await tried(server, vendor, patience_s=15)).ended
     account.faults.add(ordered(stage, moment, kind))
     got = await tried(server, vendor)
     assert account.faults.pending == ()
-    assert [line.detail["kind"] for line in account.served if line.what == "fault"] == [kind]
+    assert {line.detail["kind"] for line in account.served if line.what == "fault"} == {kind}
     early = {"connect": 0, "before": 0, "within": 2 if stage != "stt" else 0}[moment]
     match kind:
         case "status":
