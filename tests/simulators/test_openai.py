@@ -264,8 +264,8 @@ async def test_the_first_token_comes_after_the_drawn_delay_and_the_rest_at_the_p
                 if chunk.choices[0].delta.content:
                     arrivals.append(time.monotonic() - began)
         served = desk.account().served
-    assert arrivals[0] >= 0.2
-    assert arrivals[-1] - arrivals[0] >= (len(arrivals) - 1) / 100 - 0.05
+    assert len(arrivals) > 20
+    assert all(at >= 0.2 + number / 100 for number, at in enumerate(arrivals))
     first, reply = served
     assert (first.what, reply.what) == ("first_token", "reply")
     assert first.delay_ms >= 200
