@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from callwright.bench.report import Provenance, Summary
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Calls at once in one process.")]
+Details = Annotated[Path | None, typer.Option("--details", metavar="FILE", help="Write every one as a line of JSON.")]
+Systems = Annotated[
+    str, typer.Option("--system", metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
+]
+Tapes = Annotated[
+    Path | None, typer.Option("--tapes", metavar="FOLDER", help="Keep what the caller said and heard in every call.")
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Calls at once in one process.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the callers' words, their moments and the vendors' delays.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,15 +41,13 @@ def register(app: typer.Typer) -> None:
         turns_file: Annotated[
             Path | None, typer.Option("--turns-json", metavar="FILE", help="Write every turn as a line of JSON.")
         ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, pipecat-tuned.")
-        ] = "callwright",
+        system: Systems = "callwright",
         delays: Annotated[
             Literal["default", "zero", "both"],
             typer.Option(help="The vendors' delays: as published, none, or one after the other."),
         ] = "both",
         concurrency: Concurrency = 1,
-        seed: Annotated[int, typer.Option(help="Of the callers' words and the vendors' delays.")] = 0,
+        seed: Seed = 0,
         turns: Annotated[int, typer.Option(min=1, max=6, help="The caller's turns in a call.")] = 6,
         noise_dbfs: Annotated[
             float | None, typer.Option(min=-90, max=-48, help="Noise behind the caller, e.g. -55. [default: none]")
@@ -53,7 +59,6 @@ def register(app: typer.Typer) -> None:
         A call takes about a minute. Ctrl-C prints what has been measured so far.
         """
         from callwright.bench.latency import Plan, Results, run
-        from callwright.bench.provenance import provenance
         from callwright.bench.report import render, summarise, turn_lines
         from callwright.demo import default_script
 
@@ -73,9 +78,7 @@ def register(app: typer.Typer) -> None:
         )
         results = Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
+        _report(summarise(plan, results), render, json_file)
         _write_lines(turns_file, turn_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
@@ -86,17 +89,11 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="NAMES", help="Rows, or all: default, stall, untimed, whole, … [default: all]")
         ] = "all",
         json_file: JsonFile = None,
-        details_file: Annotated[
-            Path | None, typer.Option("--details", metavar="FILE", help="Write every answer as a line of JSON.")
-        ] = None,
-        tapes: Annotated[
-            Path | None, typer.Option(metavar="FOLDER", help="Keep what the caller said and heard in every call.")
-        ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
-        ] = "callwright",
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
         concurrency: Concurrency = 2,
-        seed: Annotated[int, typer.Option(help="Of the callers' words, their moments and the vendors' delays.")] = 0,
+        seed: Seed = 0,
     ) -> None:
         """Truth of the conversation: is what the model is told of an interrupted answer what the caller heard?
 
@@ -107,7 +104,6 @@ def register(app: typer.Typer) -> None:
         from callwright.bench.heard import Plan, Results, run
         from callwright.bench.heard_report import detail_lines, render, summarise
         from callwright.bench.heard_scenes import ROWS
-        from callwright.bench.provenance import provenance
         from callwright.errors import ConfigError
 
         names = _systems(system)
@@ -118,9 +114,7 @@ def register(app: typer.Typer) -> None:
         plan = Plan(names, chosen, interruptions, concurrency, seed, tapes)
         results = Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
+        _report(summarise(plan, results), render, json_file)
         _write_lines(details_file, detail_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
@@ -128,17 +122,13 @@ def register(app: typer.Typer) -> None:
     def overlap(
         sounds: Annotated[int, typer.Option(min=1, help="Sounds over answers, with each system; six in a call.")] = 96,
         json_file: JsonFile = None,
-        sounds_file: Annotated[
-            Path | None, typer.Option("--details", metavar="FILE", help="Write every sound as a line of JSON.")
-        ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
-        ] = "callwright",
+        details_file: Details = None,
+        system: Systems = "callwright",
         ears: Annotated[
             Literal["oracle", "pocketsphinx"], typer.Option(help="Told what is said, or really listening.")
         ] = "oracle",
         concurrency: Concurrency = 2,
-        seed: Annotated[int, typer.Option(help="Of the sounds, their moments and the vendors' delays.")] = 0,
+        seed: Seed = 0,
     ) -> None:
         """Interruptions, true and false: does the agent yield to the one and finish its sentence at the other?
 
@@ -148,16 +138,13 @@ def register(app: typer.Typer) -> None:
         """
         from callwright.bench.overlap import Plan, Results, run
         from callwright.bench.overlap_report import render, sound_lines, summarise
-        from callwright.bench.provenance import provenance
 
         names = _systems(system)
-        _writable({"--json": json_file, "--details": sounds_file})
+        _writable({"--json": json_file, "--details": details_file})
         plan, results = Plan(names, sounds, concurrency, seed, ears), Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
-        _write_lines(sounds_file, sound_lines(results))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, sound_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
 
@@ -216,20 +203,25 @@ def _held(running: Coroutine[None, None, None]) -> bool:
     return False
 
 
-def _show(report: RenderableType) -> None:
+def _report(
+    found: Sequence[Summary],
+    render: Callable[[Sequence[Summary], Provenance], RenderableType],
+    json_file: Path | None,
+) -> None:
+    """Show what was found, and write it as JSON where that was asked for."""
+    import json
+
     from rich.console import Console
 
+    from callwright.bench.provenance import provenance
+
+    made = provenance()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(report)
-
-
-def _write_figures(file: Path | None, found: Iterable[Summary], made: Provenance) -> None:
-    import json
-
-    if file is not None:
-        file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
+    console.print(render(found, made))
+    if json_file is not None:
+        json_file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
 
 
 def _write_lines(file: Path | None, lines: Iterable[dict[str, JsonValue]]) -> None:
