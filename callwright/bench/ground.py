@@ -190,6 +190,7 @@ class GroundCall:
                     one.pcm,
                     tuple(SourceWord(word.text, word.start, word.end) for word in one.words),
                     one.at - self.caller.tape.origin_s,
+                    one.text,
                 )
                 for one in await self.control.speech(key)
                 if one.at is not None

@@ -104,12 +104,9 @@ def register(app: typer.Typer) -> None:
         from callwright.bench.heard import Plan, Results, run
         from callwright.bench.heard_report import detail_lines, render, summarise
         from callwright.bench.heard_scenes import ROWS
-        from callwright.errors import ConfigError
 
         names = _systems(system)
-        chosen = ROWS if rows == "all" else _known("row", rows, ROWS)
-        if not chosen:
-            raise ConfigError(f"no row to measure; give --rows one or more of {', '.join(ROWS)}")
+        chosen = _rows(rows, ROWS)
         _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
         plan = Plan(names, chosen, interruptions, concurrency, seed, tapes)
         results = Results()
@@ -147,6 +144,37 @@ def register(app: typer.Typer) -> None:
         _write_lines(details_file, sound_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
+    @bench.command()
+    def silence(
+        turns: Annotated[int, typer.Option(min=1, help="Orders of the caller to each system in each row.")] = 12,
+        rows: Annotated[
+            str, typer.Option(metavar="NAMES", help="Rows, or all: plain, tool4000, parallel3, … [default: all]")
+        ] = "all",
+        json_file: JsonFile = None,
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
+        concurrency: Concurrency = 2,
+        seed: Seed = 0,
+    ) -> None:
+        """Tools and fillers: is the caller ever left in silence, and is everything done exactly once?
+
+        Whole calls through a LiveKit server of its own, with tools of 0.2 to 8 s, one to four in one reply, and a
+        caller who speaks up meanwhile; judged by the caller's recording and by what the tools did. All rows take
+        about 15 minutes. Ctrl-C prints what has been judged so far.
+        """
+        from callwright.bench.silence import Plan, Results, run
+        from callwright.bench.silence_report import detail_lines, render, summarise
+        from callwright.bench.silence_scenes import ROWS
+
+        names, chosen = _systems(system), _rows(rows, ROWS)
+        _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
+        plan, results = Plan(names, chosen, turns, concurrency, seed, tapes=tapes), Results()
+        interrupted = _held(run(plan, results, _say))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, detail_lines(results))
+        _conclude(interrupted, [call.failure for call in results.calls])
+
 
 def _say(line: str) -> None:
     import sys
@@ -173,6 +201,15 @@ def _systems(given: str) -> tuple[str, ...]:
     names = _known("system", given, SYSTEMS)
     if not names:
         raise ConfigError(f"no system to measure; give --system one or more of {', '.join(SYSTEMS)}")
+    return names
+
+
+def _rows(given: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    from callwright.errors import ConfigError
+
+    names = known if given == "all" else _known("row", given, known)
+    if not names:
+        raise ConfigError(f"no row to measure; give --rows one or more of {', '.join(known)}")
     return names
 
 

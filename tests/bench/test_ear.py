@@ -93,6 +93,14 @@ def test_what_was_never_said_was_not_heard() -> None:
     assert listen([], on_tape(silence(2))) == []
 
 
+def test_a_tape_may_end_in_the_middle_of_a_word() -> None:
+    one = source(TEXTS[1])
+    cut = round(one.words[5].start * 0.4 + one.words[5].end * 0.6)
+    for spare in range(0, 120, 13):  # whatever part of a window is left over
+        (heard,) = listen([one], on_tape(silence(0.3), pcm(one)[: cut + spare]))
+        assert heard.words == TEXTS[1].split()[:6]
+
+
 @pytest.mark.parametrize("word", [2, 4, 6])
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_cut_within_a_word_decides_whether_it_was_heard(word: int, share: float) -> None:
