@@ -106,7 +106,7 @@ async def test_a_result_that_is_not_json_is_said_so() -> None:
         """Return something strange."""
         return object()
 
-    with pytest.raises(ResultError, match="broken returned a object"):
+    with pytest.raises(ResultError, match="it returned a object"):
         await broken.run({}, NoCall())
 
 
