@@ -43,6 +43,7 @@ from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import STAGES, Stage
+from callwright.tool_call import CallRecords, Said, conversation
 from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
 from callwright.upstream.voice import WordEnds
 from callwright.vendors.failure import next_step
@@ -52,6 +53,9 @@ APOLOGY = "I'm sorry, something is not working on our side. Please call again la
 REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
+
+TOOLS_LIMIT_S = 15.0
+"""How long a side effect that is under way may hold up the end of the call: the gate's own grace, and a little."""
 
 CONNECTED = "[The caller is connected.]"
 """First user message of every call: the vendors want a user first, and what varies must not be ahead of the cache."""
@@ -97,7 +101,7 @@ class LiveCall:
         clock: Clock | None = None,
         watch: Callable[[Entry], None] | None = None,
     ) -> None:
-        self.id = call_id or new_call_id()
+        self.id = self.idempotency_key = call_id or new_call_id()
         self._agent = agent
         self._config = config
         self._room_name = room
@@ -108,6 +112,7 @@ class LiveCall:
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
+        self._records: CallRecords | None = None
         self._order: list[FrameProcessor] = []
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
@@ -118,6 +123,15 @@ class LiveCall:
     @property
     def caller(self) -> str:
         return self._parts.room.caller or "" if self._parts else ""
+
+    @property
+    def records(self) -> CallRecords:
+        assert self._records is not None, "a call has records once it has begun"
+        return self._records
+
+    @property
+    def memory(self) -> tuple[Said, ...]:
+        return conversation(self._parts.context.messages) if self._parts else ()
 
     async def say(self, text: str, *, remember: bool = True) -> None:
         """Queue `text` to be spoken; unless `remember` is false the model is shown what was heard of it."""
@@ -130,6 +144,11 @@ class LiveCall:
     async def end(self, farewell: str | None = None) -> None:
         """End politely: what is being said and the farewell are played, at most `call.end_timeout_s` long."""
         self.hang_up(Ending("agent_ended", "the agent ended the call", ok=True), farewell)
+
+    async def transfer(self, to: str, farewell: str | None = None) -> None:
+        """End the call for `to`'s sake: the record names them, but nobody is connected, for want of telephony."""
+        detail = f"for {to}: the call ended, there is no telephony yet to connect them"
+        self.hang_up(Ending("transferred", detail, ok=True), farewell)
 
     def hang_up(self, ending: Ending, farewell: str | None = None) -> None:
         """End for that reason after the farewell; the first reason given is the one that is kept."""
@@ -263,6 +282,7 @@ class LiveCall:
         )
         context = LLMContext([{"role": "user", "content": CONNECTED}])
         scribe.watch(ears=ears, mind=mind, voice=voice)
+        self._records = CallRecords(journal, lambda: scribe.turn)
         return Parts(
             agent=agent,
             config=config,
@@ -301,7 +321,7 @@ class LiveCall:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await _bounded("tools", parts.aclose(), 3.0)
+        await _bounded("tools", parts.aclose(), TOOLS_LIMIT_S)
         await _bounded("captions", parts.room.aclose(), 1.0)
         await _bounded("pipeline", runner.cancel(), 1.0)
         _, late = await asyncio.wait({running}, timeout=8.0)

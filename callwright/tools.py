@@ -6,81 +6,71 @@ against it before the function runs, so a tool's body never meets a value of the
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, create_model
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from callwright.errors import AgentError
+from callwright.tool_call import Call, CallNotes
+from callwright.tool_policy import KeyOf, PolicyError, ToolPolicy
+from callwright.tool_result import ResultError, as_json
+
+__all__ = ["JSON", "ArgumentError", "Call", "CallNotes", "ResultError", "Tool", "ToolError", "ToolPolicy", "tool"]
 
 JSON: TypeAlias = JsonValue
 """What crosses to the model and to the journal."""
 
 
-class Call(Protocol):
-    """What a tool may do with the call it runs in; annotate a parameter with it to receive it.
+class ToolError(Exception):
+    """Raise it in a tool to tell the model, in words, why the tool could not do what was asked.
 
-    The parameter is filled in by the engine and is not part of the schema the model sees.
+    `passing`: the same might work in a moment; the tool is tried again if its policy allows it.
     """
 
-    @property
-    def id(self) -> str:
-        """The call's identifier, as in the records."""
-        ...
-
-    @property
-    def caller(self) -> str:
-        """The identity of the linked caller in the room."""
-        ...
-
-    @property
-    def ending(self) -> bool:
-        """Whether the call is ending already, because `end` was called or for any other reason."""
-        ...
-
-    async def say(self, text: str, *, remember: bool = True) -> None:
-        """Speak `text` to the caller as the agent, now, without asking the model.
-
-        The model is shown what was heard of it, unless `remember` is false ("one moment, please").
-        """
-        ...
-
-    async def end(self, farewell: str | None = None) -> None:
-        """End the call after what is being said and `farewell` have been played (in bounded time)."""
-        ...
-
-
-class ToolError(Exception):
-    """Raise it in a tool to tell the model, in words, why the tool could not do what was asked."""
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 class ArgumentError(Exception):
     """The model's arguments do not fit the schema; the text tells the model what to mend."""
 
 
-class ResultError(Exception):
-    """A tool returned something that cannot be written as JSON."""
+Function = Callable[..., Awaitable[object]] | Callable[..., AsyncIterator[object]]
+"""An async function, or an async generator function whose last value is the result and those before it parts."""
 
 
 @dataclass(frozen=True)
 class Tool:
     """A function the model may call, with everything that is derived from its signature."""
 
-    function: Callable[..., Awaitable[object]]
+    function: Function
     name: str
     description: str
     arguments: type[BaseModel]
     call_parameter: str | None
+    policy: ToolPolicy = field(default_factory=ToolPolicy)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> object:
         """Run the function as if it were not a tool; tests call tools this way."""
-        return await self.function(*args, **kwargs)
+        given = self.function(*args, **kwargs)
+        if isinstance(given, AsyncIterator):
+            return await _last(given)
+        return await given
+
+    @property
+    def streams(self) -> bool:
+        """Whether it gives its result in parts."""
+        return inspect.isasyncgenfunction(self.function)
 
     @cached_property
     def schema(self) -> dict[str, JSON]:
@@ -96,44 +86,88 @@ class Tool:
             raise ArgumentError(_misfits(self.name, error)) from None
         return {name: getattr(model, name) for name in type(model).model_fields}
 
+    def identity(self, values: Mapping[str, object]) -> str:
+        """What makes two calls of this tool the same deed: its policy's key, else its validated arguments.
+
+        Raises ResultError if that is not JSON, or whatever the key raises.
+        """
+        said = as_json(self.policy.key(values) if self.policy.key else dict(values))
+        return json.dumps([self.name, said], sort_keys=True)
+
+    async def parts(self, values: Mapping[str, object], call: Call) -> AsyncGenerator[JSON, None]:
+        """Run with validated arguments: each part of the result as JSON, the last one being the result.
+
+        A tool that does not stream has one part. Raises ResultError, or whatever the function raises.
+        """
+        given = self.function(**values, **({self.call_parameter: call} if self.call_parameter else {}))
+        if not isinstance(given, AsyncIterator):
+            yield as_json(await given)
+            return
+        async with _closing(given):
+            async for part in given:
+                yield as_json(part)
+
     async def run(self, arguments: Mapping[str, JSON], call: Call) -> JSON:
-        """Validate, run, and give the result as JSON.
+        """Validate, run to the end, and give the result as JSON; None for a stream without parts.
 
         Raises ArgumentError or ResultError, or whatever the function raises.
         """
-        values = self.validate(arguments)
-        if self.call_parameter:
-            values[self.call_parameter] = call
-        result = await self.function(**values)
-        try:
-            return typing.cast("JSON", to_jsonable_python(result))
-        except PydanticSerializationError as error:
-            raise ResultError(f"{self.name} returned a {type(result).__name__}, which is not JSON") from error
+        result: JSON = await _last(self.parts(self.validate(arguments), call))
+        return result
+
+
+async def _last(stream: AsyncIterator[Any]) -> Any:
+    last = None
+    async with _closing(stream):
+        async for part in stream:
+            last = part
+    return last
+
+
+@asynccontextmanager
+async def _closing(stream: AsyncIterator[object]) -> AsyncIterator[None]:
+    """Whatever happens, the generator's own clean-up has run when this ends."""
+    try:
+        yield
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
 
 
 @overload
-def tool(function: Callable[..., Awaitable[object]], /) -> Tool: ...
+def tool(function: Function, /) -> Tool: ...
 @overload
-def tool(*, name: str | None = None) -> Callable[[Callable[..., Awaitable[object]]], Tool]: ...
+def tool(
+    *,
+    name: str | None = None,
+    side_effect: bool = True,
+    limit_s: float = 8.0,
+    cancel_after_s: float = 60.0,
+    retries: int | None = None,
+    cancellable: bool = False,
+    key: KeyOf | None = None,
+    fillers: Sequence[str] = (),
+) -> Callable[[Function], Tool]: ...
 
 
 def tool(
-    function: Callable[..., Awaitable[object]] | None = None, /, *, name: str | None = None
-) -> Tool | Callable[[Callable[..., Awaitable[object]]], Tool]:
-    """Make a tool of a plain typed async function.
+    function: Function | None = None, /, *, name: str | None = None, **policy: Any
+) -> Tool | Callable[[Function], Tool]:
+    """Make a tool of a plain typed async function, or of an async generator function (see `Function`).
 
     The first paragraph of the docstring tells the model what the tool does and when to use it; its
-    `Args:` section describes the parameters. Raises AgentError, naming the file and line, when the
-    function is not async, a parameter has no type, or there is no docstring.
+    `Args:` section describes the parameters. The other arguments are those of `ToolPolicy`. Raises AgentError,
+    naming the file and line, when the function is not async, a parameter has no type, there is no docstring, or
+    the policy contradicts itself.
     """
     if function is None:
-        return lambda wrapped: _build(wrapped, name)
-    return _build(function, name)
+        return lambda wrapped: _build(wrapped, name, policy)
+    return _build(function, name, policy)
 
 
-def _build(function: Callable[..., Awaitable[object]], name: str | None) -> Tool:
+def _build(function: Function, name: str | None, given: Mapping[str, Any]) -> Tool:
     where = _where(function)
-    if not inspect.iscoroutinefunction(function):
+    if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         raise AgentError(f"{where}: a tool must be an async function; write 'async def {function.__name__}'")
     doc = docstring_parser.parse(inspect.getdoc(function) or "")
     description = "\n\n".join(part for part in (doc.short_description, doc.long_description) if part)
@@ -172,7 +206,14 @@ def _build(function: Callable[..., Awaitable[object]], name: str | None) -> Tool
         TypeAdapter(arguments)
     except Exception as error:
         raise AgentError(f"{where}: tool '{function.__name__}' has a type the model cannot fill: {error}") from None
-    return Tool(function, name or function.__name__, description, arguments, call_parameter)
+    try:
+        policy = ToolPolicy(**given)
+    except PolicyError as error:
+        raise AgentError(f"{where}: tool '{function.__name__}': {error}") from None
+    except TypeError:
+        unknown = ", ".join(sorted(set(given) - {field.name for field in dataclasses.fields(ToolPolicy)}))
+        raise AgentError(f"{where}: tool '{function.__name__}': a tool's policy knows no {unknown}") from None
+    return Tool(function, name or function.__name__, description, arguments, call_parameter, policy)
 
 
 def _where(function: Callable[..., object]) -> str:

@@ -15,6 +15,7 @@ from processors.clauses import Clauses
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
 from processors.memory import Memory
+from processors.news import NewsDesk
 from processors.overlap import Overlap
 from processors.presence import CallerCaptions, Presence
 from processors.turns import listen
@@ -29,6 +30,7 @@ def cascade(parts: Parts, *, overlap: Overlap | None = None) -> list[FrameProces
     keeper = FloorKeeper(parts)
     gate = Gate(parts)
     gate.guard(parts.mind)
+    NewsDesk(parts, keeper, gate)
     parts.context.set_tools(gate.schemas)
     return [
         parts.room.input,

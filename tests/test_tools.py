@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +12,9 @@ import pytest
 
 from callwright import Call, tool
 from callwright.errors import AgentError
-from callwright.tools import ArgumentError, ResultError
+from callwright.tool_call import conversation
+from callwright.tool_result import cut
+from callwright.tools import ArgumentError, ResultError, ToolPolicy
 
 
 @dataclass
@@ -106,7 +110,7 @@ async def test_a_result_that_is_not_json_is_said_so() -> None:
         """Return something strange."""
         return object()
 
-    with pytest.raises(ResultError, match="broken returned a object"):
+    with pytest.raises(ResultError, match="it returned a object"):
         await broken.run({}, NoCall())
 
 
@@ -141,3 +145,123 @@ def test_a_tool_without_a_docstring_is_refused() -> None:
 
     with pytest.raises(AgentError, match="needs a docstring"):
         tool(silent)
+
+
+# -- the policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ({"limit_s": 0}, "limit_s is a number of seconds above 0, not 0"),
+        ({"limit_s": float("inf")}, "limit_s is a number of seconds above 0"),
+        ({"limit_s": "8"}, "limit_s is a number of seconds above 0"),
+        ({"limit_s": 20, "cancel_after_s": 10}, r"cancel_after_s \(10\) must not be below limit_s \(20\)"),
+        ({"side_effect": False, "retries": -1}, "retries is a whole number from 0 to 10, not -1"),
+        ({"side_effect": False, "retries": True}, "retries is a whole number"),
+        ({"retries": 2}, "retries could do a side effect twice"),
+        ({"cancellable": True}, "never cut in half"),
+        ({"key": "slot"}, "key is a function of the arguments"),
+        ({"fillers": "I'll check."}, "fillers is a sequence of lines"),
+        ({"fillers": 3}, "fillers is a sequence of lines"),
+        ({"fillers": [" "]}, "fillers is a sequence of lines"),
+        ({"limits_s": 3}, "knows no limits_s"),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_refused_with_its_place(policy: dict[str, object], told: str) -> None:
+    async def look_up() -> None:
+        """Look it up."""
+
+    with pytest.raises(AgentError, match=rf"test_tools\.py:\d+: tool 'look_up': .*{told}"):
+        tool(**policy)(look_up)  # type: ignore[arg-type]
+
+
+def test_a_tool_has_a_side_effect_unless_it_says_otherwise() -> None:
+    assert book.policy.side_effect
+    assert book.policy.attempts == 1
+
+
+def test_only_what_cannot_be_done_twice_is_tried_again() -> None:
+    assert ToolPolicy(side_effect=False).attempts == 3
+    assert ToolPolicy(key=len).attempts == 3
+    assert ToolPolicy(side_effect=False, retries=0).attempts == 1
+
+
+def test_fillers_are_kept_as_a_tuple() -> None:
+    assert ToolPolicy(fillers=["I'll check."]).fillers == ("I'll check.",)  # type: ignore[arg-type]
+
+
+def test_two_calls_are_the_same_deed_by_their_validated_arguments() -> None:
+    def identity(arguments: dict[str, object]) -> str:
+        return book.identity(book.validate(arguments))  # type: ignore[arg-type]
+
+    same = identity({"patient": 7, "day": "2026-12-24"})
+    assert identity({"day": "2026-12-24", "patient": "7", "kind": "check-up"}) == same
+    assert identity({"patient": 8, "day": "2026-12-24"}) != same
+
+
+def test_a_key_says_what_makes_two_calls_the_same_deed() -> None:
+    @tool(key=lambda given: given["slot"])
+    async def reserve(slot: int, remark: str = "") -> None:
+        """Reserve."""
+
+    assert reserve.identity({"slot": 3, "remark": "soon"}) == reserve.identity({"slot": 3, "remark": ""})
+    assert reserve.identity({"slot": 3}) != reserve.identity({"slot": 4})
+
+
+# -- results in parts
+
+
+async def test_an_async_generator_is_a_tool_whose_last_part_is_its_result() -> None:
+    closed: list[bool] = []
+
+    @tool(side_effect=False)
+    async def search(day: str) -> AsyncIterator[list[str]]:
+        """Search."""
+        try:
+            yield [day]
+            yield [day, "ten"]
+        finally:
+            closed.append(True)
+
+    assert search.streams
+    assert await search.run({"day": "monday"}, NoCall()) == ["monday", "ten"]
+    assert await search("monday") == ["monday", "ten"]
+    assert [part async for part in search.parts({"day": "monday"}, NoCall())] == [["monday"], ["monday", "ten"]]
+    stream = search.parts({"day": "monday"}, NoCall())
+    await anext(stream)
+    await stream.aclose()
+    assert closed == [True] * 4
+
+
+# -- what is left of a result
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("short", "short"),
+        ("x" * 30, "x" * 18),
+        ('"' * 30, '"' * 9),
+        (["abc", "def", "ghi", "jkl"], ["abc", "def"]),
+        (["x" * 40], '["' + "x" * 15),
+        ({"a": "x" * 40}, '{"a": "' + "x" * 8),
+    ],
+)
+def test_of_a_long_result_whole_items_or_the_beginning_are_kept(value: object, kept: object) -> None:
+    left, missing = cut(value, 20)  # type: ignore[arg-type]
+    assert left == kept
+    assert (missing > 0) == (left != value)
+    assert len(json.dumps(left)) <= 20
+
+
+def test_notes_to_the_model_are_no_part_of_the_conversation() -> None:
+    messages = [
+        {"role": "user", "content": "[The caller is connected.]"},
+        {"role": "assistant", "content": "Good day."},
+        {"role": "user", "content": "Book it."},
+        {"role": "assistant", "tool_calls": []},
+        {"role": "tool", "content": "{}", "tool_call_id": "a"},
+        {"role": "developer", "content": "Ask again."},
+    ]
+    assert conversation(messages) == (("agent", "Good day."), ("caller", "Book it."))

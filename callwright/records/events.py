@@ -215,15 +215,20 @@ class AgentText(Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted(Event):
+    """A tool is about to run; durable before it does. `tool_call_id` is unique within the call."""
+
     kind: ClassVar[str] = "tool_started"
     turn: int
     tool_call_id: str
     name: str
     arguments: JsonObject
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded(Event):
+    """What the tool gave; durable before anything is spoken about it. `cut`: characters missing from the result."""
+
     kind: ClassVar[str] = "tool_ended"
     turn: int
     tool_call_id: str
@@ -231,6 +236,100 @@ class ToolEnded(Event):
     ok: bool
     result: Json
     error: str | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRetried(Event):
+    """Attempt number `attempt` (from 2) begins after `pause_s`; `error` is the kind of what ended the one before."""
+
+    kind: ClassVar[str] = "tool_retried"
+    turn: int
+    tool_call_id: str
+    name: str
+    attempt: int
+    error: str
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolJoined(Event):
+    """The model asked for what `run` (a tool_call_id) does already: it was not done a second time."""
+
+    kind: ClassVar[str] = "tool_joined"
+    turn: int
+    tool_call_id: str
+    name: str
+    arguments: JsonObject
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPartial(Event):
+    """A part of a tool's result, `index` counted from 0; durable before it is spoken about."""
+
+    kind: ClassVar[str] = "tool_partial"
+    turn: int
+    tool_call_id: str
+    name: str
+    index: int
+    result: Json
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPending(Event):
+    """The model was told that the tool still runs: its limit has passed, or only a part of its result is there."""
+
+    kind: ClassVar[str] = "tool_pending"
+    turn: int
+    tool_call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCancelled(Event):
+    """A tool without a side effect was cancelled: `why` is caller_spoke, too_long or call_ended."""
+
+    kind: ClassVar[str] = "tool_cancelled"
+    turn: int
+    tool_call_id: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLate(Event):
+    """The true outcome of a tool whose `ToolEnded` says that it is not known."""
+
+    kind: ClassVar[str] = "tool_late"
+    turn: int
+    tool_call_id: str
+    name: str
+    ok: bool
+    result: Json
+    error: str | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNews(Event):
+    """The model was told, in a note of its own, what became of these tool calls since it last asked."""
+
+    kind: ClassVar[str] = "tool_news"
+    turn: int
+    tool_call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNote(Event):
+    """What a tool wrote into the records; `tool_call_id` is empty where it was not a tool that did."""
+
+    kind: ClassVar[str] = "tool_note"
+    turn: int
+    tool_call_id: str
+    name: str
+    value: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +412,14 @@ KINDS: Mapping[str, type[Event]] = {
         AgentText,
         ToolStarted,
         ToolEnded,
+        ToolRetried,
+        ToolJoined,
+        ToolPartial,
+        ToolPending,
+        ToolCancelled,
+        ToolLate,
+        ToolNews,
+        ToolNote,
         Usage,
         VendorFailed,
         CallEnded,

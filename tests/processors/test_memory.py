@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
     Frame,
-    FunctionCallCancelFrame,
     FunctionCallFromLLM,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
@@ -27,10 +23,8 @@ from pipecat.processors.frame_processor import FrameDirection
 
 from callwright.playback import Chunk
 from callwright.speech import Piece, Role, Say, Utterance
-from callwright.tools import tool
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
-from processors.gate import Gate
 from processors.memory import HEARD_NOTHING, HEARD_PART, LOST_PART, History, Memory
 
 USER = {"role": "user", "content": "And the price?"}
@@ -306,138 +300,9 @@ async def test_while_the_connection_is_lost_the_playback_is_held_until_it_is_bac
     assert calls == ["hold", "hold", "release"]
 
 
-# -- what became of the tools
-
-
 def _started(key: str) -> list[Frame]:
     return [FunctionCallsStartedFrame([FunctionCallFromLLM("look_up", key, {}, None)])]
 
 
 def _in_progress(key: str) -> Frame:
     return FunctionCallInProgressFrame("look_up", key, {}, cancel_on_interruption=True)
-
-
-class _Journal:
-    def append(self, event: object) -> None: ...
-
-    async def durable(self) -> None: ...
-
-
-@asynccontextmanager
-async def gate() -> AsyncIterator[tuple[_Stage, Gate, asyncio.Event]]:
-    """A stage with a gate whose one tool finishes when the event is set."""
-    done = asyncio.Event()
-
-    @tool
-    async def look_up() -> int:
-        """Look it up."""
-        await done.wait()
-        return 90
-
-    parts: Any = SimpleNamespace(
-        agent=SimpleNamespace(tools=[look_up]),
-        call=SimpleNamespace(ending=False),
-        journal=_Journal(),
-        turn=1,
-        on_close=lambda closer: None,
-    )
-    it = Gate(parts)
-    try:
-        yield _Stage(), it, done
-    finally:
-        done.set()
-        await it.aclose()
-
-
-async def _handle(it: Gate, key: str) -> asyncio.Task[None]:
-    async def result(answer: object, *, properties: object = None) -> None: ...
-
-    params: Any = SimpleNamespace(tool_call_id=key, function_name="look_up", arguments={}, result_callback=result)
-    task = asyncio.ensure_future(it._handle(params))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    return task
-
-
-async def _interrupt(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def _finish(it: Gate, done: asyncio.Event) -> None:
-    done.set()
-    await asyncio.gather(*it._tasks.values())
-
-
-async def _ask(it: Gate, stage: _Stage) -> None:
-    await it._before_asking(stage.memory, LLMContextFrame(stage.context))
-
-
-CANCEL = FunctionCallCancelFrame("look_up", "1")
-
-
-@pytest.mark.parametrize("overtaken", [False, True])
-async def test_a_tool_that_was_talked_over_is_pending_and_then_done(overtaken: bool) -> None:
-    """The cancelling frame is a system frame: it may be there before the one that says the tool runs."""
-    async with gate() as (stage, it, done):
-        handler = await _handle(it, "1")
-        assert it.busy
-        await stage.give(*_started("1"))
-        await _interrupt(handler)
-        await stage.give(*([CANCEL, _in_progress("1")] if overtaken else [_in_progress("1"), CANCEL]))
-        assert stage.contents[-1] == ("IN_PROGRESS" if overtaken else "CANCELLED")
-        assert not it.busy
-        await _ask(it, stage)
-        assert "still running" in stage.contents[-1]
-        await _finish(it, done)
-        await _ask(it, stage)
-        assert stage.context.messages[1:] == tool_call("1", '{"result": 90}')
-
-
-async def test_a_tool_whose_frame_comes_after_the_next_request_is_told_in_the_one_after() -> None:
-    async with gate() as (stage, it, done):
-        handler = await _handle(it, "1")
-        await stage.give(*_started("1"))
-        await _interrupt(handler)
-        await _finish(it, done)
-        await _ask(it, stage)
-        await stage.give(CANCEL, _in_progress("1"))
-        await _ask(it, stage)
-        assert stage.context.messages[1:] == tool_call("1", '{"result": 90}')
-
-
-async def test_a_tool_that_was_not_talked_over_is_left_to_its_result() -> None:
-    async with gate() as (stage, it, done):
-        handler = await _handle(it, "1")
-        await stage.give(*_started("1"), _in_progress("1"))
-        await _ask(it, stage)
-        assert stage.contents[-1] == "IN_PROGRESS"
-        done.set()
-        await handler
-        assert not it.busy
-
-
-async def test_a_tool_cancelled_while_its_result_is_handed_over_keeps_it() -> None:
-    async with gate() as (stage, it, done):
-        handing_over = asyncio.Event()
-
-        async def result(answer: object, *, properties: object = None) -> None:
-            handing_over.set()
-            await asyncio.sleep(1)  # Pipecat stops its timer and tells both neighbours
-
-        params: Any = SimpleNamespace(tool_call_id="1", function_name="look_up", arguments={}, result_callback=result)
-        handler = asyncio.ensure_future(it._handle(params))
-        done.set()
-        await handing_over.wait()
-        await stage.give(*_started("1"), _in_progress("1"))
-        await _interrupt(handler)
-        await stage.give(CANCEL)
-        await _ask(it, stage)
-        assert stage.contents[-1] == '{"result": 90}'
-
-
-async def test_a_tool_that_never_began_does_not_stay_in_progress() -> None:
-    async with gate() as (stage, it, _):
-        await stage.give(*_started("1"), CANCEL, _in_progress("1"))
-        await _ask(it, stage)
-        assert stage.contents[-1] != "IN_PROGRESS"

@@ -39,6 +39,14 @@ EXAMPLES: tuple[Event, ...] = (
     events.AgentText(1, "Good morning.", "answer", interrupted=False),
     events.ToolStarted(1, "t1", "find_patient", {"name": "Mary"}),
     events.ToolEnded(1, "t1", "find_patient", ok=True, result=[{"id": 3}]),
+    events.ToolRetried(1, "t1", "find_patient", 2, "ConnectionError", 0.25),
+    events.ToolJoined(1, "t2", "book", {"slot": 3}, "t1"),
+    events.ToolPartial(1, "t1", "find_patient", 0, [{"id": 3}], cut=12),
+    events.ToolPending(1, "t1", "find_patient"),
+    events.ToolCancelled(1, "t1", "find_patient", "caller_spoke"),
+    events.ToolLate(1, "t1", "book", ok=True, result="number 7"),
+    events.ToolNews(2, ("t1", "t2")),
+    events.ToolNote(2, "t1", "consent", True),
     events.Usage(1, "llm", "anthropic", "haiku", {"input_tokens": 12.0}),
     events.VendorFailed(1, "tts", "cartesia", "timeout", "no audio in 3 s", permanent=False),
     events.CallEnded("caller_left", "the caller hung up", ok=True),
@@ -74,3 +82,10 @@ def test_an_event_cannot_be_changed() -> None:
     event = events.SpeechStarted(7)
     with pytest.raises(AttributeError):
         setattr(event, fields(event)[0].name, 8)
+
+
+def test_a_tools_events_of_an_older_journal_are_still_read() -> None:
+    started = from_json("tool_started", {"turn": 1, "tool_call_id": "t1", "name": "book", "arguments": {}})
+    assert started == events.ToolStarted(1, "t1", "book", {})
+    ended = from_json("tool_ended", {"turn": 1, "tool_call_id": "t1", "name": "book", "ok": True, "result": 7})
+    assert ended == events.ToolEnded(1, "t1", "book", ok=True, result=7)
