@@ -125,7 +125,7 @@ class Account:
     settings: AccountSettings = field(default_factory=AccountSettings)
     monotonic: Callable[[], float] = time.monotonic
     served: list[Served] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)  # Messages API bodies as received
+    requests: list[dict[str, Any]] = field(default_factory=list)  # bodies sent to language models, as received
     faults: FaultBook = field(default_factory=FaultBook)
     speech: list[Production] = field(default_factory=list)  # with keep_speech: one a context, oldest first
     utterances: list[tuple[float, Utterance]] = field(default_factory=list)  # (announced at, what), oldest first

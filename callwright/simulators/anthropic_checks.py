@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from callwright.simulators.anthropic_request import JSON, Block, Message, OfferedTool, RequestRefused, Ttl
+from callwright.simulators.anthropic_request import RequestRefused
+from callwright.simulators.conversation import JSON, Block, Message, OfferedTool, Ttl
 
 UNMARKABLE = ("thinking", "redacted_thinking")
 _ANSWER_ALL = "Each `tool_use` block must have a corresponding `tool_result` block in the next message."

@@ -12,16 +12,8 @@ from typing import Literal, cast
 
 from callwright.simulators.anthropic_checks import UNMARKABLE, automatic, check_markers, check_tool_pairs, marker_of
 from callwright.simulators.anthropic_models import MODELS, Model
-from callwright.simulators.anthropic_request import (
-    JSON,
-    Block,
-    Message,
-    MessagesRequest,
-    OfferedTool,
-    RequestRefused,
-    Role,
-    ToolChoice,
-)
+from callwright.simulators.anthropic_request import MessagesRequest, RequestRefused
+from callwright.simulators.conversation import JSON, Block, Message, OfferedTool, Role, ToolChoice, merged
 
 _BLOCK_KINDS = ("document", "image", "redacted_thinking", "text", "thinking", "tool_result", "tool_use")
 
@@ -47,7 +39,7 @@ def parse_request(body: JSON) -> MessagesRequest:
     system = tuple(_system(body.get("system")))
     choice = _tool_choice(body.get("tool_choice"), tools, model)
     _check_sampling(body, model)
-    messages = _merged(_messages(raw_messages, model))
+    messages = merged(_messages(raw_messages, model))
     if body.get("cache_control") is not None:
         tools, system, messages = automatic(body["cache_control"], tools, system, messages)
     check_markers(tools, system, messages)
@@ -239,16 +231,6 @@ def _result_text(raw: JSON, where: str) -> str:
     if isinstance(raw, str):
         return raw
     return "".join(block.text for block in _content(raw, where))
-
-
-def _merged(messages: Sequence[Message]) -> tuple[Message, ...]:
-    merged: list[Message] = []
-    for message in messages:
-        if merged and merged[-1].role == message.role:
-            merged[-1] = Message(message.role, merged[-1].blocks + message.blocks)
-        else:
-            merged.append(message)
-    return tuple(merged)
 
 
 def _without_marker(raw: dict[str, JSON]) -> dict[str, JSON]:

@@ -7,19 +7,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from callwright.simulators.anthropic_request import JSON, MessagesRequest
+from callwright.simulators.anthropic_request import MessagesRequest
 from callwright.simulators.brain import Answer, pieces
-from callwright.simulators.prompt_cache import Lookup
+from callwright.simulators.conversation import JSON
+from callwright.simulators.llm_desk import Part
+from callwright.simulators.prompt_cache import Lookup, PromptCache
 
 _ID_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz123456789"
-
-
-@dataclass(frozen=True)
-class Event:
-    """One event of the stream; `counts` if the vendor bills it as an output token."""
-
-    data: dict[str, JSON]
-    counts: bool = False
 
 
 @dataclass
@@ -32,7 +26,15 @@ class Reply:
     stop_reason: str
     stop_sequence: str | None
     output_tokens: int
+    cache: PromptCache
     lookup: Lookup
+
+    @property
+    def from_cache(self) -> bool:
+        return self.lookup.usage.cache_read_input_tokens > 0
+
+    def begin(self) -> None:
+        self.cache.begin(self.lookup)
 
     def usage(self, output_tokens: int) -> dict[str, JSON]:
         used = self.lookup.usage
@@ -49,7 +51,41 @@ class Reply:
             "inference_geo": "global",
         }
 
-    def message(self, *, begun: bool = False) -> dict[str, JSON]:
+    def whole(self) -> dict[str, JSON]:
+        return self._message(begun=False)
+
+    def parts(self) -> Iterator[Part]:
+        """The events of a stream in the vendor's order."""
+        yield _part({"type": "message_start", "message": self._message(begun=True)})
+        pinged = False
+        for index, block in enumerate(self.content):
+            assert isinstance(block, dict)
+            is_text = block["type"] == "text"
+            empty: dict[str, JSON] = {"type": "text", "text": ""} if is_text else {**block, "input": {}}
+            yield _part({"type": "content_block_start", "index": index, "content_block": empty})
+            if not pinged:
+                yield _part({"type": "ping"})
+                pinged = True
+            if is_text:
+                for piece in pieces(str(block["text"])):
+                    delta: dict[str, JSON] = {"type": "text_delta", "text": piece}
+                    yield _part({"type": "content_block_delta", "index": index, "delta": delta}, counts=True)
+            else:
+                given = block["input"]
+                assert isinstance(given, dict)
+                for fragment in ["", *_fragments(given)]:
+                    delta = {"type": "input_json_delta", "partial_json": fragment}
+                    counts = bool(fragment) or not given  # a call without arguments still costs a token
+                    yield _part({"type": "content_block_delta", "index": index, "delta": delta}, counts=counts)
+            yield _part({"type": "content_block_stop", "index": index})
+        stop: dict[str, JSON] = {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence}
+        yield _part({"type": "message_delta", "delta": stop, "usage": self.usage(self.output_tokens)})
+        yield _part({"type": "message_stop"})
+
+    def summary(self, output_tokens: int) -> dict[str, JSON]:
+        return {"usage": self.usage(output_tokens), "stop_reason": self.stop_reason, "model": self.model}
+
+    def _message(self, *, begun: bool) -> dict[str, JSON]:
         """The whole message, or (`begun`) the shell with which a stream opens."""
         return {
             "id": self.id,
@@ -63,7 +99,7 @@ class Reply:
         }
 
 
-def compose(answer: Answer, request: MessagesRequest, lookup: Lookup, rng: random.Random) -> Reply:
+def compose(answer: Answer, request: MessagesRequest, cache: PromptCache, lookup: Lookup, rng: random.Random) -> Reply:
     """Cut an answer at max_tokens and stop sequences, and give its blocks their ids."""
     text, stopped_at = answer.text, None
     for stop in request.stop_sequences:
@@ -88,36 +124,16 @@ def compose(answer: Answer, request: MessagesRequest, lookup: Lookup, rng: rando
         content.append({"type": "tool_use", "id": new_id("toolu", rng), "name": use.tool, "input": given})
     if request.max_tokens == 0:
         stop_reason = "max_tokens"  # the documented way to fill the cache ahead of time
-    return Reply(new_id("msg", rng), request.model.id, content, stop_reason, stopped_at, used, lookup)
+    return Reply(new_id("msg", rng), request.model.id, content, stop_reason, stopped_at, used, cache, lookup)
 
 
-def events(reply: Reply) -> Iterator[Event]:
-    """The events of a stream in the vendor's order."""
-    yield Event({"type": "message_start", "message": reply.message(begun=True)})
-    pinged = False
-    for index, block in enumerate(reply.content):
-        assert isinstance(block, dict)
-        is_text = block["type"] == "text"
-        empty: dict[str, JSON] = {"type": "text", "text": ""} if is_text else {**block, "input": {}}
-        yield Event({"type": "content_block_start", "index": index, "content_block": empty})
-        if not pinged:
-            yield Event({"type": "ping"})
-            pinged = True
-        if is_text:
-            for piece in pieces(str(block["text"])):
-                delta: dict[str, JSON] = {"type": "text_delta", "text": piece}
-                yield Event({"type": "content_block_delta", "index": index, "delta": delta}, counts=True)
-        else:
-            given = block["input"]
-            assert isinstance(given, dict)
-            for fragment in ["", *_fragments(given)]:
-                delta = {"type": "input_json_delta", "partial_json": fragment}
-                counts = bool(fragment) or not given  # a call without arguments still costs a token
-                yield Event({"type": "content_block_delta", "index": index, "delta": delta}, counts=counts)
-        yield Event({"type": "content_block_stop", "index": index})
-    stop: dict[str, JSON] = {"stop_reason": reply.stop_reason, "stop_sequence": reply.stop_sequence}
-    yield Event({"type": "message_delta", "delta": stop, "usage": reply.usage(reply.output_tokens)})
-    yield Event({"type": "message_stop"})
+def sse(event: dict[str, JSON]) -> bytes:
+    """An event as a record of the stream."""
+    return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+
+
+def _part(event: dict[str, JSON], *, counts: bool = False) -> Part:
+    return Part(sse(event), counts)
 
 
 def _fragments(given: dict[str, JSON]) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from callwright.simulators import listening
-from callwright.simulators.anthropic_request import JSON, Message, MessagesRequest, OfferedTool
 from callwright.simulators.brain_rules import REFERENCE, Phrase, Rule, Rules
+from callwright.simulators.conversation import JSON, Conversation, Message, OfferedTool
 from callwright.simulators.understanding import Understanding, asked_for, only_results, understand, walk
 
 _PIECE = re.compile(r"\s*[^\W\d_]{1,8}|\s*\d{1,3}|\s*_|\s*[^\w\s]|\s+")
@@ -41,8 +41,8 @@ class Brain:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
 
-    def answer(self, request: MessagesRequest) -> Answer:
-        """The next message. Honours the tools offered, tool_choice and disable_parallel_tool_use."""
+    def answer(self, request: Conversation) -> Answer:
+        """The next message. Honours the tools offered, the choice of them and whether several may be called."""
         answer = self._decide(request.messages, request.tools)
         choice = request.tool_choice
         if choice.kind == "none" and answer.uses:

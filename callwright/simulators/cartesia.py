@@ -6,24 +6,24 @@ One websocket carries any number of contexts; a context is one utterance whose t
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from callwright.simulators.account import Account, World
+from callwright.simulators.batch import Order, deliver
 from callwright.simulators.cartesia_context import Context, Message
 from callwright.simulators.cartesia_request import CartesiaError, Generation, ordered_error
-from callwright.simulators.encodings import BYTES_PER_SAMPLE
+from callwright.simulators.encodings import wav_header
+from callwright.simulators.errors import SimulatorError
 from callwright.simulators.faults import Fault
+from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import abort, hang_up
 from callwright.simulators.speaking import at_the_door
 
 IDLE_S = 300.0  # an idle socket is closed after five minutes
-_WAV_FORMATS = {"pcm_s16le": 1, "pcm_f32le": 3, "pcm_alaw": 6, "pcm_mulaw": 7}
 _CREATED = "2026-01-01T00:00:00Z"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +35,8 @@ def routes(world: World) -> list[web.RouteDef]:
             if account is None:
                 return _refusal(CartesiaError(401, "Invalid API key"))
             if not request.path.startswith("/voices"):
-                refused = await at_the_door(world, request, account, _ordered_refusal)
+                batch = request.path == "/tts/bytes"
+                refused = await at_the_door(world, request, account, _ordered_refusal, batch=batch)
                 if refused is not None:
                     return refused
             try:
@@ -95,6 +96,8 @@ class _Connection:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        lurking = strike_when_idle(self._world, self._account, "tts", idle=self._is_idle, strike=self._strike)
+        self._tasks.add(asyncio.create_task(lurking))
         try:
             while True:
                 try:
@@ -113,6 +116,9 @@ class _Connection:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_idle(self) -> bool:
+        return not self._contexts
 
     async def _take(self, text: str) -> None:
         context_id: str | None = None
@@ -173,8 +179,8 @@ class _Connection:
             await hang_up(self._request, self._socket, fault)
 
 
-async def _generation(request: web.Request, account: Account) -> Generation:
-    """The body of an HTTP request. Raises CartesiaError, also for an ordered fault with a status."""
+async def _generation(request: web.Request) -> Generation:
+    """The body of an HTTP request. Raises CartesiaError."""
     try:
         body = json.loads(await request.read())
     except ValueError as error:
@@ -182,40 +188,34 @@ async def _generation(request: web.Request, account: Account) -> Generation:
     generation = Generation.read(body)
     if not generation.transcript.strip():
         raise CartesiaError(400, "transcript: there is nothing to say")
-    for fault in account.faults.pending:
-        if fault.stage == "tts" and fault.moment == "before" and fault.kind == "status":
-            account.faults.take("tts", "before")
-            raise ordered_error(fault.status, fault.message)
     return generation.model_copy(update={"more": False})
 
 
 async def _bytes(world: World, request: web.Request, account: Account) -> web.StreamResponse:
-    generation = await _generation(request, account)
+    generation = await _generation(request)
     form = generation.output_format
     if form.container == "mp3":
         raise CartesiaError(400, "output_format.container: mp3 is not served here; raw and wav are")
-    response = web.StreamResponse(
-        headers={"Content-Type": "audio/wav" if form.container == "wav" else "application/octet-stream"}
+    wav = form.container == "wav"
+    order = Order(
+        generation.transcript,
+        generation.voice.id or world.voice.voices[0],
+        form.sample_rate,
+        form.encoding,
+        speed=generation.generation_config.speed,
+        volume=generation.generation_config.volume,
+        head=wav_header(form.encoding, form.sample_rate) if wav else b"",
     )
-    await response.prepare(request)
-    if form.container == "wav":
-        await response.write(_wav_header(generation))
-
-    async def send(message: Message) -> None:
-        if message["type"] == "chunk":
-            await response.write(base64.b64decode(message["data"]))
-
-    async def strike(fault: Fault) -> None:
-        if fault.kind != "malformed":
-            abort(request)
-
-    await Context(world, account, generation, send, strike, version_of(request)).run()
-    await _eof(response)
-    return response
+    headers = {"Content-Type": "audio/wav" if wav else "application/octet-stream"}
+    try:
+        return await deliver(world, request, account, order, headers, _ordered_refusal)
+    except SimulatorError:
+        account.log("tts", "failed", detail={"status": 500})
+        raise CartesiaError(500, "the speech engine failed") from None
 
 
 async def _sse(world: World, request: web.Request, account: Account) -> web.StreamResponse:
-    generation = await _generation(request, account)
+    generation = await _generation(request)
     if generation.output_format.container != "raw":
         raise CartesiaError(400, "output_format.container: events carry raw audio only")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
@@ -240,22 +240,6 @@ async def _eof(response: web.StreamResponse) -> None:
         await response.write_eof()
     except ConnectionError:
         return  # the client did not want to hear the end
-
-
-def _wav_header(generation: Generation) -> bytes:
-    """A RIFF header for a stream of unknown length."""
-    form = generation.output_format
-    width = BYTES_PER_SAMPLE[form.encoding]
-    head = struct.pack(
-        "<HHIIHH",
-        _WAV_FORMATS[form.encoding],
-        1,
-        form.sample_rate,
-        form.sample_rate * width,
-        width,
-        width * 8,
-    )
-    return b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + head + b"data\xff\xff\xff\xff"
 
 
 def _described(voice: str) -> dict[str, Any]:

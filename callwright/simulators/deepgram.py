@@ -27,6 +27,7 @@ from callwright.simulators.activity import RATE
 from callwright.simulators.ears import Ears, Words, open_ears
 from callwright.simulators.encodings import Intake
 from callwright.simulators.faults import Fault, Within
+from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import Outbox, abort, stall
 
 IDLE_S = 10.0  # without audio or KeepAlive for this long Deepgram closes with NET-0001
@@ -45,6 +46,7 @@ _ERRORS = {
     401: ("INVALID_AUTH", "Invalid credentials."),
     402: ("ASR_PAYMENT_REQUIRED", "Project does not have enough credits for an ASR request."),
     403: ("INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions for the requested operation."),
+    413: ("Payload Too Large", "Input text exceeds maximum character limit of 2000."),
     429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
     503: ("Service Unavailable", "Please try again later"),
 }  # fmt: skip
@@ -91,6 +93,7 @@ async def admit(request: web.Request, world: World) -> Admitted | web.StreamResp
     mute = False
     fault = account.faults.take("stt", "connect")
     if fault is not None:
+        account.log("stt", "fault", detail={"kind": fault.kind, "moment": fault.moment})
         if fault.kind == "stall":
             await stall(world, fault)
         elif fault.kind in ("refuse_connect", "drop"):
@@ -100,7 +103,7 @@ async def admit(request: web.Request, world: World) -> Admitted | web.StreamResp
             account.log("stt", "refused", detail={"status": fault.status or 503})
             return refusal(fault.status or 503, fault.message, fault.retry_after)
         else:
-            mute = True  # "silence" and its like: connected, and never a word
+            mute = True  # silence: connected, and never a word
     return Admitted(account, mute)
 
 
@@ -206,15 +209,22 @@ class Listen:
         self._outbox = Outbox(self._world, self._request, socket)
         self._ears: Ears = await open_ears(self._account, self._world.recognisers)
         sender = asyncio.create_task(self._outbox.run())
+        lurking = asyncio.create_task(
+            strike_when_idle(self._world, self._account, "stt", idle=self._is_idle, strike=self._outbox.strike)
+        )
         try:
             if await self._receive():
                 self._outbox.finish()
                 await sender
         finally:
+            lurking.cancel()
             sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            await asyncio.gather(sender, lurking, return_exceptions=True)
             await self._ears.aclose()
         return socket
+
+    def _is_idle(self) -> bool:
+        return not self._speaking and not self._outbox.pending
 
     async def _receive(self) -> bool:
         """Until the client is done (True: it still wants to hear the end) or gone."""
@@ -327,10 +337,10 @@ class Listen:
         delay = self._account.draw("stt_final")
         words = await self._ears.finish()
         if fault is not None:
+            self._account.log("stt", "fault", detail={"kind": fault.kind, "moment": fault.moment})
             if fault.kind == "silence":
+                self._speaking = False
                 return
-            if fault.kind == "status":
-                fault = fault.model_copy(update={"kind": "drop", "close_code": fault.close_code or 1011})
             if fault.kind == "empty":
                 words, fault = (), None
         await self._final(words, now + delay, cause_at=now, from_finalize=True, fault=fault)
@@ -397,6 +407,16 @@ class Listen:
         fault: Fault | None = None,
         after: Any = None,
     ) -> None:
+        if self._mute:
+            return
+        strike = fault
+        if strike is None and (strike := self._within.strikes()) is not None:
+            self._account.log("stt", "fault", detail={"kind": strike.kind, "moment": strike.moment})
+            if strike.kind == "silence":
+                self._mute = True
+                return
+            if strike.kind == "empty":
+                words, strike = (), None
         start = self._span_start
         message = {
             "type": "Results",
@@ -415,9 +435,6 @@ class Listen:
         }
         if is_final:
             self._span_start = self._received
-        if self._mute:
-            return
-        strike = fault or self._within.strikes()
         self._outbox.put(message, due=due, fault=strike, after=after)
 
 

@@ -26,6 +26,7 @@ from callwright.simulators.deepgram import key_of, refusal
 from callwright.simulators.encodings import Samples, encode
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.faults import Fault
+from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import hang_up
 from callwright.simulators.speaking import Placed, Speaking, at_the_door
 from callwright.simulators.text_buffer import TextBuffer
@@ -115,13 +116,20 @@ class Stream:
         self._socket.headers["dg-request-id"] = self._request_id
         await self._socket.prepare(self._request)
         talking = asyncio.create_task(self._talk())
+        lurking = asyncio.create_task(
+            strike_when_idle(self._world, self._account, "tts", idle=self._is_idle, strike=self.struck)
+        )
         try:
             while (message := await self._socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 await self._take(message.data)
         finally:
+            lurking.cancel()
             talking.cancel()
-            await asyncio.gather(talking, return_exceptions=True)
+            await asyncio.gather(talking, lurking, return_exceptions=True)
         return self._socket
+
+    def _is_idle(self) -> bool:
+        return not self._open
 
     async def _talk(self) -> None:
         try:

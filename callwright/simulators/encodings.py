@@ -5,6 +5,7 @@ G.711 tables follow ITU-T G.711 (1988); telephone vendors call them mulaw and al
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 
 import numpy as np
@@ -58,6 +59,16 @@ def _alaw_table() -> Samples:
     exponent, mantissa = (codes >> 4) & 7, (codes & 0x0F) << 4
     magnitude = np.where(exponent == 0, mantissa + 8, (mantissa + 0x108) << np.maximum(exponent - 1, 0))
     return np.where(codes & 0x80, magnitude, -magnitude).astype(np.int16)
+
+
+_WAV_FORMATS = {"pcm_s16le": 1, "pcm_f32le": 3, "pcm_alaw": 6, "pcm_mulaw": 7}
+
+
+def wav_header(encoding: str, rate: int) -> bytes:
+    """A RIFF header for a mono stream of unknown length; KeyError for an encoding WAV files do not carry."""
+    width = BYTES_PER_SAMPLE[encoding]
+    head = struct.pack("<HHIIHH", _WAV_FORMATS[encoding], 1, rate, rate * width, width, width * 8)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + head + b"data\xff\xff\xff\xff"
 
 
 class Intake:

@@ -24,6 +24,7 @@ from callwright.simulators.deepgram import ENCODINGS, Admitted, admit, key_of, p
 from callwright.simulators.ears import Ears, Words, open_ears
 from callwright.simulators.encodings import Intake
 from callwright.simulators.faults import Fault, Within
+from callwright.simulators.idle import strike_when_idle
 from callwright.simulators.outbox import Outbox
 
 _MODELS = ("flux-general-en", "flux-general-multi")
@@ -132,16 +133,23 @@ class Turns:
         self._outbox = Outbox(self._world, self._request, socket)
         self._ears: Ears = await open_ears(self._account, self._world.recognisers)
         sender = asyncio.create_task(self._outbox.run())
+        lurking = asyncio.create_task(
+            strike_when_idle(self._world, self._account, "stt", idle=self._is_idle, strike=self._outbox.strike)
+        )
         try:
-            self._put("Connected")
+            self._put("Connected", strike=self._strikes())
             if await self._receive(socket):
                 self._outbox.finish()
                 await sender
         finally:
+            lurking.cancel()
             sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            await asyncio.gather(sender, lurking, return_exceptions=True)
             await self._ears.aclose()
         return socket
+
+    def _is_idle(self) -> bool:
+        return self._state is State.IDLE and not self._ears.activity.active and not self._outbox.pending
 
     async def _receive(self, socket: web.WebSocketResponse) -> bool:
         """Until the client is gone, or is done or told of an error (True: what is queued is still sent)."""
@@ -240,6 +248,8 @@ class Turns:
         self._words = words or self._words
         self._state = State.IDLE
         fault = self._account.faults.take("stt", "before")
+        if fault is not None:
+            self._account.log("stt", "fault", detail={"kind": fault.kind, "moment": fault.moment})
         if fault is None or fault.kind != "silence":
             if fault is not None and fault.kind == "empty":
                 self._words, fault = (), None
@@ -258,7 +268,11 @@ class Turns:
         cause_at: float = 0.0,
         final: bool = False,
     ) -> None:
-        shown = punctuated(self._words, ended=final)
+        strike = ordered or self._strikes()
+        words = self._words
+        if strike is not None and strike.kind == "empty":
+            words, strike = (), None
+        shown = punctuated(words, ended=final)
 
         def sent() -> None:
             if final:
@@ -272,7 +286,7 @@ class Turns:
 
         self._put(
             "TurnInfo",
-            ordered=ordered,
+            strike=strike,
             after=sent,
             event=event,
             turn_index=self._turn,
@@ -286,21 +300,28 @@ class Turns:
                     "start": round(word.start, 3),
                     "end": round(word.end, 3),
                 }
-                for word, text in zip(self._words, shown, strict=True)
+                for word, text in zip(words, shown, strict=True)
             ],
             end_of_turn_confidence=round(min(1.0, confidence), 3),
             **({} if trigger is None else {"trigger": trigger}),
         )
 
-    def _put(self, kind: str, *, ordered: Fault | None = None, after: Any = None, **fields: Any) -> None:
+    def _strikes(self) -> Fault | None:
+        """The fault ordered for the message that is about to be sent."""
+        fault = None if self._mute else self._within.strikes()
+        if fault is not None:
+            self._account.log("stt", "fault", detail={"kind": fault.kind, "moment": fault.moment})
+            self._mute = fault.kind == "silence"
+        return fault
+
+    def _put(self, kind: str, *, strike: Fault | None = None, after: Any = None, **fields: Any) -> None:
         if self._mute:
             return
         message = {"type": kind, "request_id": self._request_id, "sequence_id": self._sequence, **fields}
-        fault = ordered or self._within.strikes()
-        if fault is not None and fault.kind == "status":
+        if strike is not None and strike.kind == "status":
             # Flux says what is wrong, then closes.
-            error = {"type": "Error", "code": "INTERNAL_SERVER_ERROR", "description": fault.message or "Ordered."}
+            error = {"type": "Error", "code": "INTERNAL_SERVER_ERROR", "description": strike.message or "Ordered."}
             self._outbox.put(error | {"request_id": self._request_id, "sequence_id": self._sequence})
-            fault = fault.model_copy(update={"kind": "drop", "close_code": fault.close_code or 1011})
+            strike = strike.model_copy(update={"kind": "drop", "close_code": strike.close_code or 1011})
         self._sequence += 1
-        self._outbox.put(message, fault=fault, after=after)
+        self._outbox.put(message, fault=strike, after=after)

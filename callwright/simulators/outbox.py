@@ -32,6 +32,12 @@ class Outbox:
         self._request = request
         self._socket = socket
         self._queue: asyncio.Queue[_Item | None] = asyncio.Queue()
+        self._busy = False  # a message is on its way or waits for its time
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is still to be sent."""
+        return self._busy or not self._queue.empty()
 
     def put(
         self,
@@ -53,28 +59,33 @@ class Outbox:
 
     async def run(self) -> None:
         while (item := await self._queue.get()) is not None:
+            self._busy = True
             await self._world.sleep_until(item.due)
-            if item.fault is not None and not await self._strike(item.fault):
-                continue
-            if self._socket.closed:
-                return
-            try:
-                await self._socket.send_str(json.dumps(item.message))
-            except ConnectionError:
-                return
-            if item.after is not None:
-                item.after()
+            if item.fault is None or await self._survives(item.fault):
+                if self._socket.closed:
+                    return
+                try:
+                    await self._socket.send_str(json.dumps(item.message))
+                except ConnectionError:
+                    return
+                if item.after is not None:
+                    item.after()
+            self._busy = False
         await self._socket.close(code=1000)
 
-    async def _strike(self, fault: Fault) -> bool:
-        """Let the fault happen; True if the message is to be sent after it."""
+    async def strike(self, fault: Fault) -> None:
+        """Let a fault happen to the connection, whatever is being sent."""
+        await hang_up(self._request, self._socket, fault)
+
+    async def _survives(self, fault: Fault) -> bool:
+        """Let the fault happen in a message's place; True if the message is to be sent after it."""
         if fault.kind == "stall":
             await stall(self._world, fault)
             return True
         if fault.kind in ("drop", "truncate"):
             await hang_up(self._request, self._socket, fault)
         elif fault.kind == "status":
-            await self._socket.close(code=1011, message=(fault.message or "NET-0000").encode())
+            await self._socket.close(code=fault.close_code or 1011, message=(fault.message or "NET-0000").encode())
         elif fault.kind == "malformed":
             await self._socket.send_str('{"type": "Results", "channel": {')
         return False

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from callwright.simulators.anthropic_request import MessagesRequest, Ttl
+from callwright.simulators.anthropic_request import MessagesRequest
+from callwright.simulators.conversation import Ttl
 
 LOOKBACK = 20
 TTL_S: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}

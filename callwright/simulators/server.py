@@ -17,7 +17,7 @@ from callwright.simulators.voice import Voice
 
 _log = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
-_VENDORS = ("deepgram", "deepgram_speak", "flux", "cartesia", "anthropic")
+_VENDORS = ("deepgram", "deepgram_speak", "deepgram_batch", "flux", "cartesia", "anthropic", "openai", "model_lists")
 _GOODBYE_S = 1.0
 
 

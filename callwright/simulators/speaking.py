@@ -23,6 +23,7 @@ from callwright.simulators.outbox import abort, stall
 from callwright.simulators.produced import Production
 from callwright.simulators.voice import Speech
 
+_LOOK_S = 0.05  # how often a request that is never answered looks whether its client has gone
 _PAUSE_S = {".": 0.18, "?": 0.18, "!": 0.18, "…": 0.18, ",": 0.08, ";": 0.08, ":": 0.08}  # between two pieces
 
 Placed = tuple[str, int, int]
@@ -77,6 +78,7 @@ class Speaking:
         self._volume = volume
         self._settings = account.settings
         self._within = Within(account.faults, "tts")
+        self._pace = self._settings.tts_pace if self._settings.paced else None  # times real time; None: all at once
         self._plan: asyncio.Queue[_Piece | Callable[[], Awaitable[None]] | None] = asyncio.Queue()
         self._renders: set[asyncio.Task[Speech]] = set()
         self._position = 0  # samples sent
@@ -181,8 +183,7 @@ class Speaking:
         elif len(samples):
             silence = round(_PAUSE_S.get(self._ends_with, 0.0) * self._rate)
         self._ends_with = piece.text.rstrip()[-1:]
-        if self._volume != 1:
-            samples = np.clip(samples.astype(np.float64) * self._volume, -32768, 32767).astype("<i2")
+        samples = louder(samples, self._volume)
         begin = self._position + silence
         words = [(word.text, begin + word.start, begin + word.end) for word in speech.words]
         self._words.extend(words)
@@ -197,7 +198,7 @@ class Speaking:
         return True
 
     async def _chunk(self, audio: Samples, piece: _Piece, leading: int) -> bool:
-        if self._settings.paced:
+        if self._pace is not None:
             await self._world.sleep_until(self._next_chunk_at)
         fault = self._within.strikes()
         if fault is not None and not await self._survives(fault):
@@ -216,16 +217,16 @@ class Speaking:
                     context_id=self._context_id,
                     detail={"letters": len(piece.text)},
                 )
-            self._pace(len(audio))
+            self._schedule(len(audio))
             self._position += len(audio)
             await self._tell(self._position)
         return not self._cancelled
 
-    def _pace(self, samples: int) -> None:
+    def _schedule(self, samples: int) -> None:
         """When the next chunk is due; a sleep that took a little longer is made up for."""
-        if not self._settings.paced:
+        if self._pace is None:
             return
-        lasts = samples / self._rate / self._settings.tts_pace
+        lasts = samples / self._rate / self._pace
         now = self._world.monotonic()
         on_time = self._position > 0 and now < self._next_chunk_at + lasts
         self._next_chunk_at = (self._next_chunk_at if on_time else now) + lasts
@@ -240,12 +241,16 @@ class Speaking:
 
     async def _survives(self, fault: Fault) -> bool:
         """Let a fault happen; whether the utterance goes on after it."""
-        self._account.log("tts", "fault", context_id=self._context_id, detail={"kind": fault.kind})
+        self._account.log(
+            "tts", "fault", context_id=self._context_id, detail={"kind": fault.kind, "moment": fault.moment}
+        )
         if fault.kind == "stall":
             await stall(self._world, fault)
         elif fault.kind == "hang":
             with self._committed():
                 await stall(self._world, fault)
+        elif fault.kind == "trickle":
+            self._pace = fault.trickle
         elif fault.kind in ("truncate", "empty"):
             await self._done()
             return False
@@ -264,27 +269,51 @@ class Speaking:
             self._busy = False
 
 
-async def at_the_door(
-    world: World,
-    request: web.Request,
-    account: Account,
-    refuse: Callable[[int, str | None, float | None], web.Response],
-) -> web.Response | None:
-    """Let the fault ordered for a connecting client happen; None when the client is let in.
+Refuse = Callable[[int, str | None, float | None], web.Response]
+"""A vendor's answer for a status, wording and Retry-After."""
 
-    refuse: the vendor's answer for a status, wording and Retry-After.
-    """
-    fault = account.faults.take("tts", "connect")
-    if fault is None:
-        return None
+
+async def at_the_door(
+    world: World, request: web.Request, account: Account, refuse: Refuse, *, batch: bool = False
+) -> web.StreamResponse | None:
+    """Let the fault ordered for a connecting client happen; None when the client is let in."""
+    fault = account.faults.take("tts", "connect", batch=batch)
+    return None if fault is None else await strike_ahead(world, request, account, fault, refuse)
+
+
+async def strike_ahead(
+    world: World, request: web.Request, account: Account, fault: Fault, refuse: Refuse
+) -> web.StreamResponse | None:
+    """Let a fault happen to a request before anything is answered; None when the answer goes on after it."""
+    account.log("tts", "fault", detail={"kind": fault.kind, "moment": fault.moment})
     if fault.kind == "stall":
         await stall(world, fault)
-        return None
-    if fault.kind in ("refuse_connect", "drop"):
+    elif fault.kind in ("refuse_connect", "drop"):
         abort(request)
-        return web.Response(status=503)
-    if fault.kind == "status":
+        return web.Response(status=503)  # nobody is there to read it
+    elif fault.kind == "status":
         account.log("tts", "refused", detail={"status": fault.status or 500})
         return refuse(fault.status or 500, fault.message, fault.retry_after)
-    account.faults.add(fault.model_copy(update={"moment": "before", "kind": "silence", "count": 1}))
+    elif fault.kind == "silence":
+        return await never_a_word(world, request)
     return None
+
+
+async def never_a_word(world: World, request: web.Request) -> web.StreamResponse:
+    """Take what the client sends, for as long as it cares to wait, and say nothing."""
+    socket = web.WebSocketResponse(max_msg_size=0)
+    if socket.can_prepare(request):
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+    while request.transport is not None and not request.transport.is_closing():
+        await world.sleep(_LOOK_S)
+    return web.Response(status=503)
+
+
+def louder(samples: Samples, volume: float) -> Samples:
+    """The samples at `volume` times their loudness, clipped."""
+    if volume == 1:
+        return samples
+    return np.clip(samples.astype(np.float64) * volume, -32768, 32767).astype(np.int16)

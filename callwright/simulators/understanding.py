@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from callwright.simulators import listening
-from callwright.simulators.anthropic_request import JSON, Message
 from callwright.simulators.brain_rules import Rules, SlotRule
+from callwright.simulators.conversation import JSON, Message
 
 
 @dataclass

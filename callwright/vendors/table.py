@@ -278,6 +278,7 @@ ROWS: tuple[Vendor, ...] = (
             **_HTTP,
         },
         abilities=frozenset({"streaming", "prompt_cache", "parallel_tools", "gross_prompt_tokens"}),
+        stand_in=True,
     ),
     Vendor(
         name="cartesia",

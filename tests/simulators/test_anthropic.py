@@ -18,7 +18,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from callwright.simulators import anthropic
+from callwright.simulators import anthropic, model_lists
 from callwright.simulators.account import Account, Accounts, AccountSettings, Delay, World
 from callwright.simulators.faults import Fault
 
@@ -76,7 +76,7 @@ async def running(
     accounts = Accounts(settings or AccountSettings(speed=0))
     world = World(accounts, voice=cast("Any", None), default_rules=rules)
     app = web.Application(client_max_size=2**20)
-    app.add_routes(anthropic.routes(world))
+    app.add_routes([*anthropic.routes(world), *model_lists.routes(world)])
     runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=cancels)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

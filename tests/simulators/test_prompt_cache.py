@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from callwright.simulators.anthropic_parse import parse_request
-from callwright.simulators.anthropic_request import Ttl
+from callwright.simulators.conversation import Ttl
 from callwright.simulators.prompt_cache import Position, PromptCache, Usage, positions
 
 MINIMUM = 1024

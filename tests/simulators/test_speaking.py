@@ -169,5 +169,5 @@ async def test_what_is_cancelled_before_it_began_says_nothing(voice: Voice) -> N
 
 @pytest.mark.parametrize("wrong", [{"stage": "stt"}, {"stage": "tts", "moment": "connect"}])
 def test_only_a_voice_hangs_and_not_at_the_door(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="a hang is for stage tts"):
+    with pytest.raises(ValueError, match="there is no hang at stage"):
         Fault.model_validate({"kind": "hang"} | wrong)
