@@ -14,6 +14,7 @@ from callwright.bench.report import Figure, Provenance, Summary
 from callwright.bench.silence import CallResult, Plan, Results
 from callwright.bench.silence_scenes import SCENES, SCRIPT
 from callwright.bench.spread import Spread
+from callwright.bench.trial import GATE, Tally
 
 ALL = "all"
 """The row of all rows together, in which the promises are judged."""
@@ -116,6 +117,42 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
         f"{provenance.git or 'no git'}"
     )
     return Group(*parts, Text(foot))
+
+
+def summarise_trial(tally: Tally, calls: int, seed: int) -> list[Summary]:
+    """The counts of a trial on virtual time, as far as it came; none for no calls."""
+    if not tally.calls:
+        return []
+    found = asdict(tally)
+    renamed = {f"tool_calls_{name}": found.pop(name) for name in ("lost", "doubled", "cut", "untold")}
+    config: dict[str, JsonValue] = {"calls": calls, "seed": seed, "gate": GATE}
+    return [Summary("silence", "callwright", "virtual", config, tally.tool_calls, found | renamed)]
+
+
+_TRIAL_ROWS = (
+    ("calls", "calls on virtual time"),
+    ("tool_calls", "tool calls"),
+    ("asked", "  things asked for"),
+    ("asked_again", "  asked for again"),
+    ("late", "  taking longer than 8 s"),
+    ("barge_ins", "  interruptions by the caller"),
+    ("tool_calls_lost", "lost"),
+    ("tool_calls_doubled", "doubled"),
+    ("tool_calls_cut", "cut in half"),
+    ("tool_calls_untold", "outcome never told to the model"),
+)
+
+
+def render_trial(summaries: Sequence[Summary], provenance: Provenance) -> RenderableType:
+    """The counts of a trial as a table."""
+    if not summaries:
+        return Text("nothing was measured")
+    table = Table(title="the gate, by the tools' own effects", title_justify="left", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right")
+    for name, label in _TRIAL_ROWS:
+        table.add_row(label, cell(summaries[0].metrics[name]))
+    return Group(Text(), table, Text(f"{provenance.date}, {provenance.git or 'no git'}"))
 
 
 def cell(figure: Figure) -> str:

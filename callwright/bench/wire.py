@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from callwright.simulators.account import Served
 from callwright.simulators.anthropic_parse import parse_request
-from callwright.simulators.anthropic_request import JSON, RequestRefused
+from callwright.simulators.anthropic_request import RequestRefused
 from callwright.simulators.brain import Brain, Use
 from callwright.simulators.brain_rules import Rules
+from callwright.simulators.conversation import JSON
 
 
 @dataclass(frozen=True)

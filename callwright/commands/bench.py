@@ -150,6 +150,9 @@ def register(app: typer.Typer) -> None:
         rows: Annotated[
             str, typer.Option(metavar="NAMES", help="Rows, or all: plain, tool4000, parallel3, … [default: all]")
         ] = "all",
+        virtual: Annotated[
+            int, typer.Option(min=0, help="Instead: try the gate alone in so many calls on virtual time.")
+        ] = 0,
         json_file: JsonFile = None,
         details_file: Details = None,
         tapes: Tapes = None,
@@ -161,8 +164,12 @@ def register(app: typer.Typer) -> None:
 
         Whole calls through a LiveKit server of its own, with tools of 0.2 to 8 s, one to four in one reply, and a
         caller who speaks up meanwhile; judged by the caller's recording and by what the tools did. All rows take
-        about 15 minutes. Ctrl-C prints what has been judged so far.
+        about 15 minutes. Ctrl-C prints what has been judged so far. With --virtual nothing is heard: thousands of
+        tool calls that last, fail, come twice and are interrupted pass through the gate, and what was done is counted.
         """
+        if virtual:
+            _try_the_gate(virtual, seed, system, json_file)
+            return
         from callwright.bench.silence import Plan, Results, run
         from callwright.bench.silence_report import detail_lines, render, summarise
         from callwright.bench.silence_scenes import ROWS
@@ -174,6 +181,25 @@ def register(app: typer.Typer) -> None:
         _report(summarise(plan, results), render, json_file)
         _write_lines(details_file, detail_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
+
+
+def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) -> None:
+    from callwright.bench.silence_report import render_trial, summarise_trial
+    from callwright.bench.trial import Tally, trial
+    from callwright.errors import ConfigError
+    from callwright.logs import set_up
+
+    if system != "callwright":
+        raise ConfigError("--virtual tries the gate, which only callwright has; leave --system out")
+    _writable({"--json": json_file})
+    set_up()
+    tally, interrupted = Tally(), False
+    try:
+        trial(calls, seed, tally, _say)
+    except KeyboardInterrupt:
+        interrupted = True
+    _report(summarise_trial(tally, calls, seed), render_trial, json_file)
+    _conclude(interrupted, [])
 
 
 def _say(line: str) -> None:

@@ -46,7 +46,7 @@ from callwright.bench.systems.host import Tell, main
 from callwright.bench.systems.models import AURA_VOICE, CONNECTED, LLM_MODEL, SPEECH_MODELS, STT_MODEL, TTS_MODEL, VOICE
 from callwright.bench.systems.protocol import CallRequest, Ended, Ready
 from callwright.simulators.livekit import LiveKitKeys, token
-from callwright.tools import Tool
+from callwright.tools import Call, Tool
 
 VAD_STOP_MS = 200.0
 """Pipecat's default `VADParams.stop_secs`: after this much silence a turn may end."""
@@ -190,7 +190,8 @@ def _schema(tool: Tool, bot: _Bot) -> FunctionSchema:
     schema = cast("Mapping[str, Any]", tool.schema)
 
     async def handler(params: FunctionCallParams) -> None:
-        await params.result_callback(await tool.run(params.arguments, bot))
+        # What the bench's agents use of the call is there.
+        await params.result_callback(await tool.run(params.arguments, cast("Call", bot)))
 
     return FunctionSchema(
         name=tool.name,
