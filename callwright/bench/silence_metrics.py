@@ -130,7 +130,7 @@ def turn(
         text=text,
         first_sound_ms=None if overlapped or not new else (new[0] - end) * 1000,
         response_gap_ms=None if overlapped or answer is None else (answer.begin - end) * 1000,
-        longest_silence_ms=_longest_silence_s(sounds, end, over) * 1000,
+        longest_silence_ms=longest_silence_s(sounds, end, over) * 1000,
         mute=not overlapped and (new[0] if new else until) - end >= MUTE_S,
         overlapped=overlapped,
         fillers=tuple(one.text for one in fillers),
@@ -179,7 +179,8 @@ def effects(world: Sequence[Mapping[str, object]], replies: Sequence[Reply]) -> 
     )
 
 
-def _longest_silence_s(sounds: Sequence[tuple[float, float]], end: float, over: float) -> float:
+def longest_silence_s(sounds: Sequence[tuple[float, float]], end: float, over: float) -> float:
+    """The longest gap (s) between these sounds from `end` to `over`."""
     longest, quiet_from = 0.0, end
     for begin, stop in sounds:
         if begin >= over:

@@ -38,6 +38,7 @@ class Spoken:
     reply    which of the model's replies it belongs to; None if to none
     ready    when the voice had begun to send it: the earliest it could have been heard
     in_word  its sound ended within a word
+    said     those words of it that were heard
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Spoken:
     ready: float
     reply: int | None = None
     in_word: bool = False
+    said: str = ""
 
 
 def tokens(text: str) -> list[str]:
@@ -75,7 +77,9 @@ def utterances(
                 continue
             begin, end, in_word = span
             text = " ".join(word.text for word in words)
-            found.append(Spoken(kind, text, begin, end, source.at_s, reply, in_word))
+            verdicts = dict(zip(source.words, one.heard, strict=False))
+            said = " ".join(word.text for word in words if verdicts.get(word))
+            found.append(Spoken(kind, text, begin, end, source.at_s, reply, in_word, said))
     return sorted(found, key=lambda spoken: spoken.begin)
 
 

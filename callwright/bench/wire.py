@@ -51,6 +51,11 @@ def replies(requests: Sequence[Mapping[str, Any]], served: Sequence[Served], rul
     return found
 
 
+def served(account: Mapping[str, Any]) -> list[Served]:
+    """The log of an account, as `Control.account` gives it."""
+    return [Served.model_validate(line) for line in account["served"]]
+
+
 def shown(requests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """For each request, what the model was shown as its own words, message by message."""
     found = []

@@ -182,6 +182,36 @@ def register(app: typer.Typer) -> None:
         _write_lines(details_file, detail_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
+    @bench.command()
+    def faults(
+        faults: Annotated[int, typer.Option(min=1, help="Turns met by each fault, with each system.")] = 2,
+        rows: Annotated[
+            str, typer.Option(metavar="NAMES", help="Faults, or all: llm-before-429, tts-within-drop, … [default: all]")
+        ] = "all",
+        json_file: JsonFile = None,
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
+        concurrency: Concurrency = 2,
+        seed: Seed = 0,
+    ) -> None:
+        """Failing vendors: does the caller get an answer, or at least the truth, whatever one vendor does?
+
+        Whole calls through a LiveKit server of its own, six turns each, two of them met by a fault: each kind in
+        each stage at each moment. All faults take about half an hour. Ctrl-C prints what has been judged so far.
+        """
+        from callwright.bench.fault_report import detail_lines, render, summarise
+        from callwright.bench.fault_scenes import ROWS
+        from callwright.bench.faults import Plan, Results, run
+
+        names, chosen = _systems(system), _rows(rows, ROWS)
+        _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
+        plan, results = Plan(names, chosen, faults, concurrency, seed, tapes), Results()
+        interrupted = _held(run(plan, results, _say))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, detail_lines(results))
+        _conclude(interrupted, [])  # a call that a fault has ended is a result, not a failure of the bench
+
 
 def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) -> None:
     from callwright.bench.silence_report import render_trial, summarise_trial
