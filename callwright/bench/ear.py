@@ -98,7 +98,7 @@ class Source:
     """What the voice made for one context: s16le mono at `rate`.
 
     `at_s` is when the voice first sent some of it, in seconds from the beginning of the tape: it cannot have been heard
-    before.
+    before. `text` is all that was asked for, sent or not, where that is known.
     """
 
     context_id: str
@@ -106,6 +106,7 @@ class Source:
     pcm: bytes
     words: tuple[SourceWord, ...]
     at_s: float
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -329,10 +330,11 @@ class _Search:
         last = before[-1]
         expected = last.end + min(at - last.until, self._tape_sound(last.until, at) + _BESIDE)
         low = max(0, min(last.end, expected) - _NEAR)
+        sought = self._tape[at : at + count]
+        count = len(sought)  # the tape may end before
         piece = self._waves[last.index][low : expected + _NEAR + count]
         if len(piece) < count:
             return []
-        sought = self._tape[at : at + count]
         sums = np.concatenate([[0.0], np.cumsum(piece * piece, dtype=np.float64)])
         alike = _alike(np.correlate(piece, sought, "valid"), sums[count:] - sums[:-count], sought)
         place = int(np.argmax(alike))

@@ -7,13 +7,9 @@ request that the line after it makes.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import statistics
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,23 +17,15 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from callwright.bench import ear
+from callwright.bench.agenda import Agenda, Job, work_off
+from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.heard_metrics import Verdict, judge
 from callwright.bench.heard_scenes import RULES, SCRIPT, Line, Scene, Script, scene, script
-from callwright.bench.latency import ANSWER_LIMIT_S, END_LIMIT_S, QUIET_MS, READY_LIMIT_S, settled
-from callwright.bench.system import SystemProcess
-from callwright.bench.systems.protocol import CallRequest, LiveKit
+from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, settled
 from callwright.simulators import caller as callers
 from callwright.simulators.account import Served
-from callwright.simulators.announce import Announcer
-from callwright.simulators.caller import Caller
-from callwright.simulators.errors import SimulatorError
-from callwright.simulators.livekit import Credentials, LiveKitServer, token
-from callwright.simulators.process import Control, VendorProcess
 from callwright.simulators.produced import Produced
 from callwright.simulators.tape import RATE
-from callwright.simulators.voice import Voice
-
-Say = Callable[[str], None]
 
 PER_CALL = 8
 """Answers judged in one call: the context grows as in a call of some minutes, and a failed one costs little."""
@@ -98,93 +86,44 @@ class Results:
 
     calls: list[CallResult] = field(default_factory=list)
 
+    def judged(self, row: str, system: str) -> int:
+        """Interrupted answers that were judged; whole ones in the row that is about those."""
+        whole = row == "whole"
+        return sum(
+            not verdict.unjudged and verdict.interrupted != whole
+            for call in self.calls
+            if (call.row, call.system) == (row, system)
+            for verdict in call.verdicts
+        )
+
     def stop_s(self, system: str) -> float:
         """How long the system has taken to fall silent so far (median)."""
         stops = [v.stop_ms for call in self.calls if call.system == system for v in call.verdicts if v.stop_ms]
         return statistics.median(stops) / 1000 if stops else STOP_S
 
 
+def agenda(plan: Plan, results: Results) -> Agenda:
+    """The calls of `plan`; some answers end before the caller speaks over them, so there may be more of them."""
+    return Agenda(plan.rows, plan.systems, results.judged, wanted=plan.interruptions, per_call=PER_CALL, most=plan.most)
+
+
 async def run(plan: Plan, results: Results, say: Say) -> None:
     """Hold all calls of `plan`, one line of progress each, and put what they gave into `results`.
 
-    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on: no LiveKit
-    server, no stand-ins, a system that does not come up.
+    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on.
     """
-    async with AsyncExitStack() as owned:
-        folder = Path(owned.enter_context(tempfile.TemporaryDirectory(prefix="callwright-bench-")))
-        server = await owned.enter_async_context(LiveKitServer(progress=say))
-        vendors = await owned.enter_async_context(VendorProcess(rules=RULES))
-        control = await owned.enter_async_context(Control(vendors.url))
-        systems = [await owned.enter_async_context(SystemProcess(name, say)) for name in plan.systems]
-        ground = _Ground(plan, results, server, vendors.url, control, folder, Voice())
-        agenda = Agenda(plan, results)
+    async with Ground(plan.systems, RULES, say) as ground:
+        calls = agenda(plan, results)
 
-        async def work() -> None:
-            while (job := agenda.next()) is not None:
-                row, name, number, answers = job
-                system = next(one for one in systems if one.name == name)
-                try:
-                    result = await ground.call(system, row, number, answers)
-                finally:
-                    agenda.ended(row, name, answers)
-                results.calls.append(result)
-                say(f"{agenda.progress()}  {progress(result)}")
+        async def hold(job: Job) -> None:
+            try:
+                result = await _hold(ground, plan, job, results.stop_s(job.system))
+            finally:
+                calls.ended(job)
+            results.calls.append(result)
+            say(f"{calls.progress()}  {progress(result)}")
 
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(plan.concurrency):
-                    workers.create_task(work())
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None  # the first one ended the others
-
-
-class Agenda:
-    """Which call comes next: row by row, the systems in turn, until each has been judged often enough. Pure."""
-
-    def __init__(self, plan: Plan, results: Results) -> None:
-        self._plan = plan
-        self._results = results
-        self._started: Counter[tuple[str, str]] = Counter()
-        self._under_way: Counter[tuple[str, str]] = Counter()  # answers of calls that have not ended
-
-    def next(self) -> tuple[str, str, int, int] | None:
-        """(row, system, number of the call in its row, answers to judge); None when there is enough of all."""
-        for row in self._plan.rows:
-            open_ = [name for name in self._plan.systems if self._missing(row, name) > 0]
-            if open_:
-                name = min(open_, key=lambda one: self._started[row, one])
-                answers = min(PER_CALL, self._missing(row, name))
-                number = self._started[row, name]
-                self._started[row, name] += 1
-                self._under_way[row, name] += answers
-                return row, name, number, answers
-        return None
-
-    def ended(self, row: str, system: str, answers: int) -> None:
-        """That call is over; what it gave is in the results."""
-        self._under_way[row, system] -= answers
-
-    def progress(self) -> str:
-        """How much of all has been judged."""
-        plan = self._plan
-        wanted = plan.interruptions * len(plan.rows) * len(plan.systems)
-        got = sum(min(plan.interruptions, self._judged(row, name)) for row in plan.rows for name in plan.systems)
-        return f"{got}/{wanted}"
-
-    def _missing(self, row: str, system: str) -> int:
-        if self._started[row, system] >= self._plan.most:
-            return 0
-        return self._plan.interruptions - self._judged(row, system) - self._under_way[row, system]
-
-    def _judged(self, row: str, system: str) -> int:
-        """Interrupted answers that were judged; whole ones in the row that is about those."""
-        whole = row == "whole"
-        return sum(
-            not verdict.unjudged and verdict.interrupted != whole
-            for call in self._results.calls
-            if (call.row, call.system) == (row, system)
-            for verdict in call.verdicts
-        )
+        await work_off(calls, hold, concurrency=plan.concurrency)
 
 
 def progress(result: CallResult) -> str:
@@ -203,102 +142,56 @@ def progress(result: CallResult) -> str:
     return f"{line}; FAILED: {result.failure}" if result.failure else line
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What all calls of a run stand on."""
-
-    plan: Plan
-    results: Results
-    livekit: Credentials
-    stand_ins: str
-    control: Control
-    folder: Path
-    voice: Voice
-
-    async def call(self, system: SystemProcess, row: str, number: int, answers: int) -> CallResult:
-        """One call from its order to its verdicts."""
-        seed = self.plan.seed + number
-        staged = scene(row, number)
-        spoken = script(staged, seed, answers)
-        name = f"{row}-{system.name}-{seed}-{secrets.token_hex(3)}"
-        key = f"bench-{secrets.token_hex(8)}"
-        await self.control.configure(key, staged.settings(seed))
-        announce = Announcer(self.stand_ins, key)
-        caller = Caller(
-            self.livekit.url,
-            token(self.livekit, name, "caller"),
-            voice=self.voice,
-            voice_name=spoken.voice,
-            seed=seed,
-            announce=announce,
-        )
-        request = CallRequest(
-            call=name,
-            room=name,
-            livekit=LiveKit(url=self.livekit.url, key=self.livekit.api_key, secret=self.livekit.api_secret),
-            stand_ins=self.stand_ins,
-            key=key,
-            agent=SCRIPT,
-            folder=self.folder,
-            tts=staged.tts,
-            queue_ms=staged.queue_ms,
-        )
-        wait_ms, settings, failure = 0.0, {}, ""
-        try:
-            for line in spoken.lines:
-                await caller.prepare(line.text)
-            ordered = await system.start(request)
-            async with asyncio.timeout(READY_LIMIT_S):
-                ready = await asyncio.shield(ordered.ready)
-            wait_ms, settings = ready.wait_ms, ready.settings
-            async with announce, caller:
-                talk = _Talk(caller, self.control, key, self.results.stop_s(system.name))
-                failure = await talk.hold(spoken)
-            async with asyncio.timeout(END_LIMIT_S):
-                ended = await asyncio.shield(ordered.ended)
-            if not ended.ok:
-                failure = failure or f"the system ended the call: {ended.reason}"
-        except SimulatorError as error:
-            failure = str(error)
-        except TimeoutError:
-            failure = f"{system.name} did not {'leave the room' if settings else 'come into the room'} in time"
-        if self.plan.tapes is not None:
-            await asyncio.to_thread(caller.tape.save, self.plan.tapes / f"{name}.wav")
-        try:
-            verdicts = await self._judge(spoken, caller, key)
-        except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
-            failure = failure or f"the judge failed: {type(error).__name__}: {error}"
-            pairs = pairwise(spoken.lines)
-            verdicts = tuple(Verdict(line.topic, following.text, unjudged=failure) for line, following in pairs)
-        return CallResult(row, staged, system.name, seed, verdicts, wait_ms, dict(settings), failure)
-
-    async def _judge(self, spoken: Script, caller: Caller, key: str) -> tuple[Verdict, ...]:
-        if not caller.tape.said:
-            return judge(spoken.lines, caller.tape, (), ())
-        requests = (await self.control.account(key))["requests"]
-        tape = caller.tape
-        sent = [(produced, produced.at) for produced in await self.control.speech(key) if produced.at is not None]
-        sources = [_source(produced, at - tape.origin_s) for produced, at in sent]
-
-        def work() -> tuple[Verdict, ...]:
-            found = ear.listen(sources, tape.heard_samples())
-            return judge(spoken.lines, tape, list(zip(sources, found, strict=True)), requests)
-
-        return await asyncio.to_thread(work)
+async def _hold(ground: Ground, plan: Plan, job: Job, stop_s: float) -> CallResult:
+    """One call from its order to its verdicts."""
+    seed = plan.seed + job.number
+    staged = scene(job.row, job.number)
+    spoken = script(staged, seed, job.size)
+    async with ground.call(
+        job.system,
+        f"{job.row}-{job.system}-{seed}",
+        staged.settings(seed),
+        agent=SCRIPT,
+        voice_name=spoken.voice,
+        tts=staged.tts,
+        queue_ms=staged.queue_ms,
+    ) as call:
+        for line in spoken.lines:
+            await call.caller.prepare(line.text)
+        async with call.joined():
+            call.failure = await _Talk(call, stop_s).hold(spoken)
+    if plan.tapes is not None:
+        await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
+    failure = call.failure
+    try:
+        verdicts = await _judged(call, spoken)
+    except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
+        failure = failure or f"the judge failed: {type(error).__name__}: {error}"
+        pairs = pairwise(spoken.lines)
+        verdicts = tuple(Verdict(line.topic, following.text, unjudged=failure) for line, following in pairs)
+    return CallResult(job.row, staged, job.system, seed, verdicts, call.wait_ms, dict(call.settings), failure)
 
 
-def _source(produced: Produced, at_s: float) -> ear.Source:
-    words = tuple(ear.SourceWord(word.text, word.start, word.end) for word in produced.words)
-    return ear.Source(produced.context_id, produced.rate, produced.pcm, words, at_s)
+async def _judged(call: GroundCall, spoken: Script) -> tuple[Verdict, ...]:
+    tape = call.caller.tape
+    if not tape.said:
+        return judge(spoken.lines, tape, (), ())
+    requests = (await call.control.account(call.key))["requests"]
+    sources = await call.sources()
+
+    def work() -> tuple[Verdict, ...]:
+        found = ear.listen(sources, tape.heard_samples())
+        return judge(spoken.lines, tape, list(zip(sources, found, strict=True)), requests)
+
+    return await asyncio.to_thread(work)
 
 
 class _Talk:
     """The caller's side of one call: says each line at its point of the answer before it."""
 
-    def __init__(self, caller: Caller, control: Control, key: str, stop_s: float) -> None:
-        self._caller = caller
-        self._control = control
-        self._key = key
+    def __init__(self, call: GroundCall, stop_s: float) -> None:
+        self._call = call
+        self._caller = call.caller
         self._stop_s = stop_s
         self._lag_s = SOUND_LAG_S
 
@@ -313,7 +206,7 @@ class _Talk:
                 await self._begun()
             elif self._caller.ended is None:
                 if line.fault is not None:
-                    await self._control.order(self._key, line.fault)
+                    await self._call.control.order(self._call.key, line.fault)
                 await self._until_it_is_time(line, said_at)
             if self._caller.ended is not None:
                 return f"the call ended after '{line.text}': {self._caller.ended}"
@@ -343,7 +236,7 @@ class _Talk:
         """When the answer begins to sound, told from what the voice has just begun to send."""
         deadline = time.monotonic() + ANSWER_LIMIT_S
         while self._caller.watch.begun_s is None and time.monotonic() < deadline:
-            if (sent := self._first_audible(await self._served(), said_at)) is not None:
+            if (sent := self._first_audible(await self._call.served(), said_at)) is not None:
                 return sent + self._lag_s
             if not await self._caller.pause(POLL_S):
                 return None
@@ -353,7 +246,9 @@ class _Talk:
         """When the answer will have sounded, told from what the voice has sent ahead of it."""
         begun = await self._begun()
         await self._sent(said_at)
-        sent = [produced for produced in await self._control.speech(self._key) if (produced.at or 0.0) >= said_at]
+        sent = [
+            produced for produced in await self._call.control.speech(self._call.key) if (produced.at or 0.0) >= said_at
+        ]
         return None if begun is None else begun + sum(_audible_s(produced) for produced in sent)
 
     async def _whole(self, said_at: float) -> None:
@@ -365,13 +260,13 @@ class _Talk:
     async def _sent(self, said_at: float) -> None:
         """Wait until the model has written the whole answer and the voice has sent it."""
         deadline = time.monotonic() + WHOLE_LIMIT_S
-        while time.monotonic() < deadline and not settled(await self._served(), said_at):
+        while time.monotonic() < deadline and not settled(await self._call.served(), said_at):
             if not await self._caller.pause(LOG_POLL_S):
                 return
 
     async def _learn_lag(self) -> None:
         """How long sound is on its way, by the greeting."""
-        begun, sent = self._caller.watch.begun_s, self._first_audible(await self._served(), 0.0)
+        begun, sent = self._caller.watch.begun_s, self._first_audible(await self._call.served(), 0.0)
         if begun is not None and sent is not None:
             self._lag_s = min(max(begun - sent, 0.0), 2 * SOUND_LAG_S)
 
@@ -379,9 +274,6 @@ class _Talk:
         """When the voice sent its first audible sample since then, as it will be played; None if it has not."""
         begun = (line for line in served if line.stage == "tts" and line.what == "first_audio" and line.at >= since)
         return next((line.at + line.leading_silence_ms / 1000 for line in begun), None)
-
-    async def _served(self) -> list[Served]:
-        return [Served.model_validate(line) for line in (await self._control.account(self._key))["served"]]
 
     async def _wait_for(self, reached: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
+from callwright.bench.agenda import Agenda, Job
 from callwright.bench.conversation import Conversation, conversation
+from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.metrics import HeardTurn, TurnTimes, heard_turns, turn_times
-from callwright.bench.system import SystemProcess
-from callwright.bench.systems.protocol import CallRequest, LiveKit
 from callwright.simulators import echo
 from callwright.simulators.account import AccountSettings, Served
-from callwright.simulators.announce import Announcer
-from callwright.simulators.caller import Caller
-from callwright.simulators.errors import SimulatorError
-from callwright.simulators.livekit import Credentials, LiveKitServer, token
-from callwright.simulators.process import Control, VendorProcess
-from callwright.simulators.voice import Voice
 
 Delays = Literal["default", "zero"]
-Say = Callable[[str], None]
 
-READY_LIMIT_S = 30.0
-END_LIMIT_S = 20.0
 QUIET_MS = 600
 """So much silence of the agent after its answer, and the caller speaks; pauses within sentences are shorter."""
 
@@ -106,6 +95,10 @@ class Results:
             return 0.0
         return echo.Transport(tuple(self.there_ms), tuple(self.back_ms)).ms
 
+    def held(self, delays: str, system: str) -> int:
+        """How many calls of the system at this setting are over."""
+        return sum((call.delays, call.system) == (delays, system) for call in self.calls)
+
     def add_echo(self, measured: echo.Transport) -> None:
         self.there_ms += measured.there_ms
         self.back_ms += measured.back_ms
@@ -114,29 +107,20 @@ class Results:
 async def run(plan: Plan, results: Results, say: Say) -> None:
     """Hold all calls of `plan`, one line of progress each, and put what they gave into `results`.
 
-    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on: no LiveKit
-    server, no stand-ins, a system that does not come up.
+    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on.
     """
-    async with AsyncExitStack() as owned:
-        folder = Path(owned.enter_context(tempfile.TemporaryDirectory(prefix="callwright-bench-")))
-        server = await owned.enter_async_context(LiveKitServer(progress=say))
-        vendors = await owned.enter_async_context(VendorProcess(rules=plan.rules))
-        control = await owned.enter_async_context(Control(vendors.url))
-        systems = [await owned.enter_async_context(SystemProcess(name, progress=say)) for name in plan.systems]
-        results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
+    async with Ground(plan.systems, plan.rules, say) as ground:
+        results.add_echo(await echo.measure(ground.livekit, pairs=plan.echo_pairs))
         say(f"transport, both crossings: {results.transport_ms:.1f} ms")
-        ground = _Ground(plan, server, vendors.url, control, folder, Voice())
-        total = plan.calls * len(plan.delays) * len(systems)
-        for delays in plan.delays:
-            for first in range(0, plan.calls, plan.concurrency):
-                seeds = range(first, min(first + plan.concurrency, plan.calls))
-                for system in systems:
-                    calls = [ground.call(system, delays, plan.seed + seed) for seed in seeds]
-                    async with aclosing(_as_they_end(calls)) as ended:
-                        async for result in ended:
-                            results.calls.append(result)
-                            say(f"{len(results.calls)}/{total}  {progress(result, results.transport_ms)}")
-        results.add_echo(await echo.measure(server, pairs=plan.echo_pairs))
+        agenda = Agenda(plan.delays, plan.systems, results.held, wanted=plan.calls)
+        while jobs := agenda.round(plan.concurrency):
+            async with aclosing(_as_they_end([_hold(ground, plan, job) for job in jobs])) as ended:
+                async for result in ended:
+                    results.calls.append(result)
+                    say(f"{agenda.progress()}  {progress(result, results.transport_ms)}")
+            for job in jobs:
+                agenda.ended(job)
+        results.add_echo(await echo.measure(ground.livekit, pairs=plan.echo_pairs))
 
 
 async def _as_they_end(calls: Sequence[Coroutine[None, None, CallResult]]) -> AsyncGenerator[CallResult, None]:
@@ -160,102 +144,64 @@ def progress(result: CallResult, transport_ms: float) -> str:
     return f"{line}; FAILED: {result.failure}" if result.failure else line
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What all calls of a run stand on."""
-
-    plan: Plan
-    livekit: Credentials
-    stand_ins: str
-    control: Control
-    folder: Path
-    voice: Voice
-
-    async def call(self, system: SystemProcess, delays: Delays, seed: int) -> CallResult:
-        """One call from its order to its log."""
-        spoken = conversation(seed, turns=self.plan.turns)
-        name = f"{system.name}-{delays}-{seed}-{secrets.token_hex(3)}"
-        key = f"bench-{secrets.token_hex(8)}"
-        await self.control.configure(key, self.plan.settings(delays, seed))
-        announce = Announcer(self.stand_ins, key)
-        caller = Caller(
-            self.livekit.url,
-            token(self.livekit, name, "caller"),
-            voice=self.voice,
-            voice_name=spoken.voice,
-            seed=seed,
-            noise_dbfs=self.plan.noise_dbfs,
-            announce=announce,
-        )
-        request = CallRequest(
-            call=name,
-            room=name,
-            livekit=LiveKit(url=self.livekit.url, key=self.livekit.api_key, secret=self.livekit.api_secret),
-            stand_ins=self.stand_ins,
-            key=key,
-            agent=self.plan.agent,
-            folder=self.folder,
-            environment={"FRONTDESK_CALENDAR": str(self._calendar(system, delays, seed))},
-        )
-        wait_ms, settings, failure = 0.0, {}, ""
-        try:
-            for text in spoken.lines:
-                await caller.prepare(text)
-            ordered = await system.start(request)
-            async with asyncio.timeout(READY_LIMIT_S):
-                ready = await asyncio.shield(ordered.ready)
-            wait_ms, settings = ready.wait_ms, ready.settings
-            async with announce, caller:
-                failure = await self._talk(caller, key, spoken)
-            async with asyncio.timeout(END_LIMIT_S):
-                ended = await asyncio.shield(ordered.ended)
-            if not ended.ok:
-                failure = failure or f"the system ended the call: {ended.reason}"
-        except SimulatorError as error:
-            failure = str(error)
-        except TimeoutError:
-            failure = f"{system.name} did not {'leave the room' if settings else 'come into the room'} in time"
-        served = (await self.control.account(key))["served"]
-        return CallResult(
-            system=system.name,
-            delays=delays,
-            seed=seed,
-            turns=heard_turns(caller.tape),
-            served=tuple(Served.model_validate(line) for line in served),
-            wait_ms=wait_ms,
-            settings=dict(settings),
-            lines=len(spoken.lines),
-            failure=failure,
-        )
-
-    def _calendar(self, system: SystemProcess, delays: Delays, seed: int) -> Path:
-        """A fresh calendar for every call; calls held at once in one process share one."""
-        group = (seed - self.plan.seed) // self.plan.concurrency
-        return self.folder / f"{system.name}-{delays}-{group}.calendar.db"
-
-    async def _talk(self, caller: Caller, key: str, spoken: Conversation) -> str:
-        """Say the lines, each after the agent's answer; why it was not possible, "" if it was."""
-        await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S)
+async def _hold(ground: Ground, plan: Plan, job: Job) -> CallResult:
+    """One call from its order to its log."""
+    seed = plan.seed + job.number
+    delays: Delays = "default" if job.row == "default" else "zero"
+    spoken = conversation(seed, turns=plan.turns)
+    # A fresh calendar for every call; calls held at once in one process share one.
+    calendar = ground.folder / f"{job.system}-{delays}-{job.number // plan.concurrency}.calendar.db"
+    async with ground.call(
+        job.system,
+        f"{job.system}-{delays}-{seed}",
+        plan.settings(delays, seed),
+        agent=plan.agent,
+        voice_name=spoken.voice,
+        noise_dbfs=plan.noise_dbfs,
+        environment={"FRONTDESK_CALENDAR": str(calendar)},
+    ) as call:
         for text in spoken.lines:
-            said = await caller.say(text)
-            await self._answered(caller, key, caller.tape.seconds(said.end))
-            if caller.ended is not None:
-                return f"the call ended after '{text}': {caller.ended}"
-        return ""
+            await call.caller.prepare(text)
+        async with call.joined():
+            call.failure = await _talk(call, spoken)
+    return CallResult(
+        system=job.system,
+        delays=delays,
+        seed=seed,
+        turns=heard_turns(call.caller.tape),
+        served=tuple(await call.served()),
+        wait_ms=call.wait_ms,
+        settings=dict(call.settings),
+        lines=len(spoken.lines),
+        failure=call.failure,
+    )
 
-    async def _answered(self, caller: Caller, key: str, asked_at: float) -> None:
-        """Wait until the agent has said all it has to say.
 
-        Not by silence alone: while a tool runs the agent may be silent in the middle of its answer for seconds.
-        """
-        if not await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S):
+async def _talk(call: GroundCall, spoken: Conversation) -> str:
+    """Say the lines, each after the agent's answer; why it was not possible, "" if it was."""
+    caller = call.caller
+    await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S)
+    for text in spoken.lines:
+        said = await caller.say(text)
+        await answered(call, caller.tape.seconds(said.end))
+        if caller.ended is not None:
+            return f"the call ended after '{text}': {caller.ended}"
+    return ""
+
+
+async def answered(call: GroundCall, asked_at: float, limit_s: float = SETTLE_LIMIT_S) -> None:
+    """Wait until the agent has said all it has to say, once it has begun for at most `limit_s`.
+
+    Not by silence alone: while a tool runs the agent may be silent in the middle of its answer for seconds.
+    """
+    caller = call.caller
+    if not await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S):
+        return
+    deadline = time.monotonic() + limit_s
+    while caller.ended is None and time.monotonic() < deadline:
+        if settled(await call.served(), asked_at) and caller.watch.done(time.monotonic(), QUIET_MS / 1000):
             return
-        deadline = time.monotonic() + SETTLE_LIMIT_S
-        while caller.ended is None and time.monotonic() < deadline:
-            served = [Served.model_validate(line) for line in (await self.control.account(key))["served"]]
-            if settled(served, asked_at) and caller.watch.done(time.monotonic(), QUIET_MS / 1000):
-                return
-            await caller.pause(0.1)
+        await caller.pause(0.1)
 
 
 def settled(served: Sequence[Served], asked_at: float) -> bool:

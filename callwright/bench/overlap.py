@@ -7,35 +7,26 @@ ears are told what a recogniser would plausibly write, or really listen (`ears="
 from __future__ import annotations
 
 import asyncio
-import secrets
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import JsonValue
 
 from callwright.bench import ear
+from callwright.bench.agenda import Agenda, Job
+from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.heard_scenes import RULES, SCRIPT, WORDS_PER_S
-from callwright.bench.latency import ANSWER_LIMIT_S, END_LIMIT_S, READY_LIMIT_S
+from callwright.bench.latency import ANSWER_LIMIT_S
 from callwright.bench.overlap_metrics import Effect, Moment, effect
 from callwright.bench.overlap_set import Scene, Utterance, scenes
-from callwright.bench.system import SystemProcess
-from callwright.bench.systems.protocol import CallRequest, LiveKit
 from callwright.simulators import account, brain_rules, sound, tape
 from callwright.simulators.account import AccountSettings, SpokenWord
 from callwright.simulators.announce import Announcer
 from callwright.simulators.caller import Caller
-from callwright.simulators.errors import SimulatorError
-from callwright.simulators.livekit import Credentials, LiveKitServer, token
-from callwright.simulators.process import Control, VendorProcess
 from callwright.simulators.voice import Speech, Voice
 
-Say = Callable[[str], None]
 EarKind = Literal["oracle", "pocketsphinx"]
 
 ROUNDS = 6
@@ -105,28 +96,25 @@ class Results:
 
     calls: list[CallResult] = field(default_factory=list)
 
+    def held(self, system: str) -> int:
+        """How many calls of the system have been judged."""
+        return sum(call.system == system for call in self.calls)
+
 
 async def run(plan: Plan, results: Results, say: Say) -> None:
     """Hold all calls of `plan`, one line of progress each, and put what they gave into `results`.
 
-    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on: no LiveKit
-    server, no stand-ins, a system that does not come up.
+    A call that fails is a result too. Raises SimulatorError when there is no ground to measure on.
     """
-    async with AsyncExitStack() as owned:
-        folder = Path(owned.enter_context(tempfile.TemporaryDirectory(prefix="callwright-bench-")))
-        server = await owned.enter_async_context(LiveKitServer(progress=say))
-        vendors = await owned.enter_async_context(VendorProcess(rules=RULES))
-        control = await owned.enter_async_context(Control(vendors.url))
-        systems = [await owned.enter_async_context(SystemProcess(name, progress=say)) for name in plan.systems]
-        ground = _Ground(plan, server, vendors.url, control, folder, Voice())
-        numbered = list(enumerate(plan.scenes()))
-        for first in range(0, len(numbered), plan.concurrency):
-            for system in systems:
-                batch = numbered[first : first + plan.concurrency]
-                held = await asyncio.gather(*(ground.call(system, number, scene) for number, scene in batch))
-                for call in held:  # listening takes the processor: not beside a call
-                    results.calls.append(await call.judged(control))
-                    say(f"{len(results.calls)}/{len(numbered) * len(systems)}  {progress(results.calls[-1])}")
+    staged = plan.scenes()
+    async with Ground(plan.systems, RULES, say) as ground:
+        agenda = Agenda(("",), plan.systems, lambda _, system: results.held(system), wanted=len(staged))
+        while jobs := agenda.round(plan.concurrency):
+            for held in await asyncio.gather(*(_hold(ground, plan, job, staged[job.number]) for job in jobs)):
+                results.calls.append(await held.judged())  # listening takes the processor: not beside a call
+                say(f"{agenda.progress()}  {progress(results.calls[-1])}")
+            for job in jobs:
+                agenda.ended(job)
 
 
 def progress(result: CallResult) -> str:
@@ -192,12 +180,17 @@ class _Whisper:
     recognisers leave out ("uh-huh") nothing is written.
     """
 
-    def __init__(self, announcer: Announcer) -> None:
-        self._announcer = announcer
+    def __init__(self) -> None:
+        self._announcer: Announcer | None = None
         self.text: str | None = None
 
+    def through(self, announcer: Announcer) -> _Whisper:
+        """Itself, speaking through `announcer` from now on."""
+        self._announcer = announcer
+        return self
+
     async def __call__(self, said: account.Utterance) -> None:
-        if not self.text:
+        if not self.text or self._announcer is None:
             return
         written = self.text.split()
         spans = said.words
@@ -218,77 +211,41 @@ def level_dbfs(pcm: bytes, rate: int) -> float:
     return float(10 * np.log10((loud**2).mean() / 32768**2)) if len(loud) else -100.0
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What all calls of a run stand on."""
-
-    plan: Plan
-    livekit: Credentials
-    stand_ins: str
-    control: Control
-    folder: Path
-    voice: Voice
-
-    async def call(self, system: SystemProcess, number: int, scene: Scene) -> _Held:
-        """One call from its order to its end."""
-        seed = self.plan.seed + number
-        name = f"overlap-{system.name}-{number}-{secrets.token_hex(3)}"
-        key = f"bench-{secrets.token_hex(8)}"
-        await self.control.configure(key, self.plan.settings(seed))
-        announcer = Announcer(self.stand_ins, key)
-        talk = _Talk(self.voice, announcer, self.livekit, name, scene, seed)
-        request = CallRequest(
-            call=name,
-            room=name,
-            livekit=LiveKit(url=self.livekit.url, key=self.livekit.api_key, secret=self.livekit.api_secret),
-            stand_ins=self.stand_ins,
-            key=key,
-            agent=SCRIPT,
-            folder=self.folder,
-        )
-        settings: dict[str, JsonValue] = {}
-        failure = ""
-        try:
-            await talk.prepare()
-            ordered = await system.start(request)
-            async with asyncio.timeout(READY_LIMIT_S):
-                settings = dict((await asyncio.shield(ordered.ready)).settings)
-            async with announcer, talk.caller:
-                failure = await talk.hold()
-            async with asyncio.timeout(END_LIMIT_S):
-                ended = await asyncio.shield(ordered.ended)
-            if not ended.ok:
-                failure = failure or f"the system ended the call: {ended.reason}"
-        except SimulatorError as error:
-            failure = str(error)
-        except TimeoutError:
-            failure = f"{system.name} did not {'leave the room' if settings else 'come into the room'} in time"
-        return _Held(CallResult(system.name, number, scene, (), settings, failure), key, talk.caller.tape, talk.rounds)
+async def _hold(ground: Ground, plan: Plan, job: Job, scene: Scene) -> _Held:
+    """One call from its order to its end."""
+    seed = plan.seed + job.number
+    mouth = _Mouth(ground.voice)
+    async with ground.call(
+        job.system,
+        f"overlap-{job.system}-{job.number}",
+        plan.settings(seed),
+        agent=SCRIPT,
+        voice=mouth,
+        voice_name=scene.voice,
+        noise_dbfs=scene.noise_dbfs,
+        announced=(ears := _Whisper()).through,
+    ) as call:
+        talk = _Talk(call.caller, mouth, ears, scene, seed)
+        await talk.prepare()
+        async with call.joined():
+            call.failure = await talk.hold()
+    result = CallResult(job.system, job.number, scene, (), dict(call.settings), call.failure)
+    return _Held(result, call, talk.rounds)
 
 
 class _Talk:
     """The caller's side of one call."""
 
-    def __init__(
-        self, voice: Voice, announcer: Announcer, livekit: Credentials, room: str, scene: Scene, seed: int
-    ) -> None:
+    def __init__(self, caller: Caller, mouth: _Mouth, ears: _Whisper, scene: Scene, seed: int) -> None:
+        self.caller = caller
         self._scene = scene
         self._questions = _questions(len(scene.utterances), seed)
-        self._mouth = _Mouth(voice)
-        self._ears = _Whisper(announcer)
+        self._mouth = mouth
+        self._ears = ears
         self._rng = np.random.default_rng(seed)
         self._usual_db = 0.0
         self._gains: dict[Utterance, float] = {}
         self.rounds: list[Round] = []
-        self.caller = Caller(
-            livekit.url,
-            token(livekit, room, "caller"),
-            voice=self._mouth,
-            voice_name=scene.voice,
-            seed=seed,
-            noise_dbfs=scene.noise_dbfs,
-            announce=self._ears,
-        )
 
     async def prepare(self) -> None:
         """Render everything, and see how loud the caller usually is."""
@@ -356,27 +313,15 @@ class _Held:
     """A call that is over and not judged yet."""
 
     result: CallResult
-    key: str
-    tape: tape.Tape
+    call: GroundCall
     rounds: list[Round]
 
-    async def judged(self, control: Control) -> CallResult:
-        sources = [
-            ear.Source(
-                context_id=one.context_id,
-                rate=one.rate,
-                pcm=one.pcm,
-                words=tuple(ear.SourceWord(word.text, word.start, word.end) for word in one.words),
-                at_s=one.at - self.tape.origin_s,
-            )
-            for one in await control.speech(self.key)
-            if one.at is not None
-        ]
-        effects = await asyncio.to_thread(self._effects, sources)
+    async def judged(self) -> CallResult:
+        effects = await asyncio.to_thread(self._effects, await self.call.sources())
         return replace(self.result, effects=effects)
 
     def _effects(self, sources: list[ear.Source]) -> tuple[Effect, ...]:
-        samples = self.tape.heard_samples()
+        samples = self.call.caller.tape.heard_samples()
         heard = ear.listen(sources, samples)
         found = []
         for one in self.rounds:

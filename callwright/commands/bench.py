@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from callwright.bench.report import Provenance, Summary
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Calls at once in one process.")]
+Details = Annotated[Path | None, typer.Option("--details", metavar="FILE", help="Write every one as a line of JSON.")]
+Systems = Annotated[
+    str, typer.Option("--system", metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
+]
+Tapes = Annotated[
+    Path | None, typer.Option("--tapes", metavar="FOLDER", help="Keep what the caller said and heard in every call.")
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Calls at once in one process.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the callers' words, their moments and the vendors' delays.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,15 +41,13 @@ def register(app: typer.Typer) -> None:
         turns_file: Annotated[
             Path | None, typer.Option("--turns-json", metavar="FILE", help="Write every turn as a line of JSON.")
         ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, pipecat-tuned.")
-        ] = "callwright",
+        system: Systems = "callwright",
         delays: Annotated[
             Literal["default", "zero", "both"],
             typer.Option(help="The vendors' delays: as published, none, or one after the other."),
         ] = "both",
         concurrency: Concurrency = 1,
-        seed: Annotated[int, typer.Option(help="Of the callers' words and the vendors' delays.")] = 0,
+        seed: Seed = 0,
         turns: Annotated[int, typer.Option(min=1, max=6, help="The caller's turns in a call.")] = 6,
         noise_dbfs: Annotated[
             float | None, typer.Option(min=-90, max=-48, help="Noise behind the caller, e.g. -55. [default: none]")
@@ -53,7 +59,6 @@ def register(app: typer.Typer) -> None:
         A call takes about a minute. Ctrl-C prints what has been measured so far.
         """
         from callwright.bench.latency import Plan, Results, run
-        from callwright.bench.provenance import provenance
         from callwright.bench.report import render, summarise, turn_lines
         from callwright.demo import default_script
 
@@ -73,9 +78,7 @@ def register(app: typer.Typer) -> None:
         )
         results = Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
+        _report(summarise(plan, results), render, json_file)
         _write_lines(turns_file, turn_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
@@ -86,17 +89,11 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="NAMES", help="Rows, or all: default, stall, untimed, whole, … [default: all]")
         ] = "all",
         json_file: JsonFile = None,
-        details_file: Annotated[
-            Path | None, typer.Option("--details", metavar="FILE", help="Write every answer as a line of JSON.")
-        ] = None,
-        tapes: Annotated[
-            Path | None, typer.Option(metavar="FOLDER", help="Keep what the caller said and heard in every call.")
-        ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
-        ] = "callwright",
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
         concurrency: Concurrency = 2,
-        seed: Annotated[int, typer.Option(help="Of the callers' words, their moments and the vendors' delays.")] = 0,
+        seed: Seed = 0,
     ) -> None:
         """Truth of the conversation: is what the model is told of an interrupted answer what the caller heard?
 
@@ -107,20 +104,14 @@ def register(app: typer.Typer) -> None:
         from callwright.bench.heard import Plan, Results, run
         from callwright.bench.heard_report import detail_lines, render, summarise
         from callwright.bench.heard_scenes import ROWS
-        from callwright.bench.provenance import provenance
-        from callwright.errors import ConfigError
 
         names = _systems(system)
-        chosen = ROWS if rows == "all" else _known("row", rows, ROWS)
-        if not chosen:
-            raise ConfigError(f"no row to measure; give --rows one or more of {', '.join(ROWS)}")
+        chosen = _rows(rows, ROWS)
         _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
         plan = Plan(names, chosen, interruptions, concurrency, seed, tapes)
         results = Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
+        _report(summarise(plan, results), render, json_file)
         _write_lines(details_file, detail_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
 
@@ -128,17 +119,13 @@ def register(app: typer.Typer) -> None:
     def overlap(
         sounds: Annotated[int, typer.Option(min=1, help="Sounds over answers, with each system; six in a call.")] = 96,
         json_file: JsonFile = None,
-        sounds_file: Annotated[
-            Path | None, typer.Option("--details", metavar="FILE", help="Write every sound as a line of JSON.")
-        ] = None,
-        system: Annotated[
-            str, typer.Option(metavar="NAMES", help="Systems in turn: callwright, pipecat, livekit-agents, …")
-        ] = "callwright",
+        details_file: Details = None,
+        system: Systems = "callwright",
         ears: Annotated[
             Literal["oracle", "pocketsphinx"], typer.Option(help="Told what is said, or really listening.")
         ] = "oracle",
         concurrency: Concurrency = 2,
-        seed: Annotated[int, typer.Option(help="Of the sounds, their moments and the vendors' delays.")] = 0,
+        seed: Seed = 0,
     ) -> None:
         """Interruptions, true and false: does the agent yield to the one and finish its sentence at the other?
 
@@ -148,17 +135,101 @@ def register(app: typer.Typer) -> None:
         """
         from callwright.bench.overlap import Plan, Results, run
         from callwright.bench.overlap_report import render, sound_lines, summarise
-        from callwright.bench.provenance import provenance
 
         names = _systems(system)
-        _writable({"--json": json_file, "--details": sounds_file})
+        _writable({"--json": json_file, "--details": details_file})
         plan, results = Plan(names, sounds, concurrency, seed, ears), Results()
         interrupted = _held(run(plan, results, _say))
-        found, made = summarise(plan, results), provenance()
-        _show(render(found, made))
-        _write_figures(json_file, found, made)
-        _write_lines(sounds_file, sound_lines(results))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, sound_lines(results))
         _conclude(interrupted, [call.failure for call in results.calls])
+
+    @bench.command()
+    def silence(
+        turns: Annotated[int, typer.Option(min=1, help="Orders of the caller to each system in each row.")] = 12,
+        rows: Annotated[
+            str, typer.Option(metavar="NAMES", help="Rows, or all: plain, tool4000, parallel3, … [default: all]")
+        ] = "all",
+        virtual: Annotated[
+            int, typer.Option(min=0, help="Instead: try the gate alone in so many calls on virtual time.")
+        ] = 0,
+        json_file: JsonFile = None,
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
+        concurrency: Concurrency = 2,
+        seed: Seed = 0,
+    ) -> None:
+        """Tools and fillers: is the caller ever left in silence, and is everything done exactly once?
+
+        Whole calls through a LiveKit server of its own, with tools of 0.2 to 8 s, one to four in one reply, and a
+        caller who speaks up meanwhile; judged by the caller's recording and by what the tools did. All rows take
+        about 15 minutes. Ctrl-C prints what has been judged so far. With --virtual nothing is heard: thousands of
+        tool calls that last, fail, come twice and are interrupted pass through the gate, and what was done is counted.
+        """
+        if virtual:
+            _try_the_gate(virtual, seed, system, json_file)
+            return
+        from callwright.bench.silence import Plan, Results, run
+        from callwright.bench.silence_report import detail_lines, render, summarise
+        from callwright.bench.silence_scenes import ROWS
+
+        names, chosen = _systems(system), _rows(rows, ROWS)
+        _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
+        plan, results = Plan(names, chosen, turns, concurrency, seed, tapes=tapes), Results()
+        interrupted = _held(run(plan, results, _say))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, detail_lines(results))
+        _conclude(interrupted, [call.failure for call in results.calls])
+
+    @bench.command()
+    def faults(
+        faults: Annotated[int, typer.Option(min=1, help="Turns met by each fault, with each system.")] = 2,
+        rows: Annotated[
+            str, typer.Option(metavar="NAMES", help="Faults, or all: llm-before-429, tts-within-drop, … [default: all]")
+        ] = "all",
+        json_file: JsonFile = None,
+        details_file: Details = None,
+        tapes: Tapes = None,
+        system: Systems = "callwright",
+        concurrency: Concurrency = 2,
+        seed: Seed = 0,
+    ) -> None:
+        """Failing vendors: does the caller get an answer, or at least the truth, whatever one vendor does?
+
+        Whole calls through a LiveKit server of its own, six turns each, two of them met by a fault: each kind in
+        each stage at each moment. All faults take about half an hour. Ctrl-C prints what has been judged so far.
+        """
+        from callwright.bench.fault_report import detail_lines, render, summarise
+        from callwright.bench.fault_scenes import ROWS
+        from callwright.bench.faults import Plan, Results, run
+
+        names, chosen = _systems(system), _rows(rows, ROWS)
+        _writable({"--json": json_file, "--details": details_file, "--tapes": tapes})
+        plan, results = Plan(names, chosen, faults, concurrency, seed, tapes), Results()
+        interrupted = _held(run(plan, results, _say))
+        _report(summarise(plan, results), render, json_file)
+        _write_lines(details_file, detail_lines(results))
+        _conclude(interrupted, [])  # a call that a fault has ended is a result, not a failure of the bench
+
+
+def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) -> None:
+    from callwright.bench.silence_report import render_trial, summarise_trial
+    from callwright.bench.trial import Tally, trial
+    from callwright.errors import ConfigError
+    from callwright.logs import set_up
+
+    if system != "callwright":
+        raise ConfigError("--virtual tries the gate, which only callwright has; leave --system out")
+    _writable({"--json": json_file})
+    set_up()
+    tally, interrupted = Tally(), False
+    try:
+        trial(calls, seed, tally, _say)
+    except KeyboardInterrupt:
+        interrupted = True
+    _report(summarise_trial(tally, calls, seed), render_trial, json_file)
+    _conclude(interrupted, [])
 
 
 def _say(line: str) -> None:
@@ -189,6 +260,15 @@ def _systems(given: str) -> tuple[str, ...]:
     return names
 
 
+def _rows(given: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    from callwright.errors import ConfigError
+
+    names = known if given == "all" else _known("row", given, known)
+    if not names:
+        raise ConfigError(f"no row to measure; give --rows one or more of {', '.join(known)}")
+    return names
+
+
 def _writable(files: dict[str, Path | None]) -> None:
     """Refuse before the run what could not be written after it."""
     from callwright.errors import ConfigError
@@ -216,20 +296,25 @@ def _held(running: Coroutine[None, None, None]) -> bool:
     return False
 
 
-def _show(report: RenderableType) -> None:
+def _report(
+    found: Sequence[Summary],
+    render: Callable[[Sequence[Summary], Provenance], RenderableType],
+    json_file: Path | None,
+) -> None:
+    """Show what was found, and write it as JSON where that was asked for."""
+    import json
+
     from rich.console import Console
 
+    from callwright.bench.provenance import provenance
+
+    made = provenance()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(report)
-
-
-def _write_figures(file: Path | None, found: Iterable[Summary], made: Provenance) -> None:
-    import json
-
-    if file is not None:
-        file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
+    console.print(render(found, made))
+    if json_file is not None:
+        json_file.write_text(json.dumps([summary.to_json(made) for summary in found], indent=2) + "\n")
 
 
 def _write_lines(file: Path | None, lines: Iterable[dict[str, JsonValue]]) -> None:

@@ -58,6 +58,10 @@ class Control:
         """Have the vendors misbehave once (or `count` times) towards the account."""
         await self._send("POST", f"/_sim/accounts/{key}/faults", fault.model_dump(mode="json"))
 
+    async def clear_faults(self, key: str) -> None:
+        """Take back what was ordered and has not struck."""
+        await self._send("DELETE", f"/_sim/accounts/{key}/faults")
+
     async def announce(self, key: str, utterance: Utterance) -> None:
         """Tell the oracle ears what the caller begins to say now."""
         await self._send("POST", f"/_sim/accounts/{key}/utterances", utterance.model_dump(mode="json"))

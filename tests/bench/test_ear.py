@@ -93,6 +93,14 @@ def test_what_was_never_said_was_not_heard() -> None:
     assert listen([], on_tape(silence(2))) == []
 
 
+def test_a_tape_may_end_in_the_middle_of_a_sound() -> None:
+    one, two = source(TEXTS[0]), source(TEXTS[1])
+    for spare in range(0, 120, 13):  # whatever part of a window is left over
+        rest = pcm(two)[two.words[2].start :][: 3000 + spare]
+        (heard,) = listen([one], on_tape(silence(0.3), pcm(one)[: one.words[3].end + spare], rest))
+        assert heard.words[:4] == TEXTS[0].split()[:4]
+
+
 @pytest.mark.parametrize("word", [2, 4, 6])
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_cut_within_a_word_decides_whether_it_was_heard(word: int, share: float) -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from callwright.bench import heard
-from callwright.bench.heard import Agenda, CallResult, Plan, Results, progress, run
+from callwright.bench.agenda import Job
+from callwright.bench.heard import CallResult, Plan, Results, agenda, progress, run
 from callwright.bench.heard_metrics import Verdict
 from callwright.bench.heard_report import detail_lines, render, summarise
 from callwright.bench.heard_scenes import SCENES, WHOLE
@@ -91,27 +92,28 @@ def test_the_silence_is_foreseen_from_what_was_measured() -> None:
 
 def test_calls_are_held_until_every_system_was_interrupted_often_enough() -> None:
     plan, results = Plan(("pipecat", "callwright"), ("default", "stall"), interruptions=10), Results()
-    agenda = Agenda(plan, results)
-    jobs = [agenda.next() for _ in range(4)]
+    calls = agenda(plan, results)
+    jobs = [calls.next() for _ in range(4)]
     assert jobs == [
         ("default", "pipecat", 0, 8),
         ("default", "callwright", 0, 8),
         ("default", "pipecat", 1, 2),
         ("default", "callwright", 1, 2),
     ]
-    assert agenda.next() == ("stall", "pipecat", 0, 8)  # nothing waits for the last call of a row
+    assert calls.next() == ("stall", "pipecat", 0, 8)  # nothing waits for the last call of a row
     results.calls.append(call(EXACT, WRONG, EXACT, KEPT, KEPT, MUTE, MUTE, MUTE))
-    agenda.ended("default", "pipecat", 8)
-    assert agenda.next() == ("default", "pipecat", 2, 5)
-    assert agenda.progress() == "3/40"
+    calls.ended(Job("default", "pipecat", 0, 8))
+    assert calls.next() == ("default", "pipecat", 2, 5)
+    assert calls.progress() == "3/40"
 
 
 def test_a_system_that_cannot_be_judged_is_not_tried_for_ever() -> None:
-    agenda = Agenda(Plan(("pipecat",), ("default",), interruptions=8), Results())
+    calls = agenda(Plan(("pipecat",), ("default",), interruptions=8), Results())
     for _ in range(2):
-        row, system, _, answers = agenda.next() or ("", "", 0, 0)
-        agenda.ended(row, system, answers)
-    assert agenda.next() is None
+        job = calls.next()
+        assert job is not None
+        calls.ended(job)
+    assert calls.next() is None
 
 
 def test_an_unknown_row_is_refused_with_the_nearest_one() -> None:

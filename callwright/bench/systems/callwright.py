@@ -56,6 +56,7 @@ def _config(request: CallRequest, agent: Agent) -> Config:
             *([] if request.queue_ms is None else [f"room.output_queue_ms={request.queue_ms}"]),
             *(f"{stage}.base_url={request.stand_ins}" for stage in stages),
             *(f"{stage}.api_key={request.key}" for stage in stages),
+            *(f"{stage}.fallback={backup}" for stage, backup in _backups(request).items()),
             f"room.url={request.livekit.url}",
             f"room.api_key={request.livekit.key}",
             f"room.api_secret={request.livekit.secret}",
@@ -65,6 +66,15 @@ def _config(request: CallRequest, agent: Agent) -> Config:
         agent=agent.config,
         environ=os.environ,
     )
+
+
+def _backups(request: CallRequest) -> dict[str, str]:
+    """Who takes over when a stage fails: the same vendors under another account."""
+    if not request.backup_key:
+        return {}
+    account = f'base_url: "{request.stand_ins}", api_key: "{request.backup_key}"'
+    vendors = {"stt": "deepgram", "llm": "anthropic", "tts": request.tts}
+    return {stage: f"[{{vendor: {vendor}, {account}}}]" for stage, vendor in vendors.items()}
 
 
 def _noticed(agent: Agent, config: Config, notice: Callable[[Room], None]) -> Agent:

@@ -190,6 +190,7 @@ def _schema(tool: Tool, bot: _Bot) -> FunctionSchema:
     schema = cast("Mapping[str, Any]", tool.schema)
 
     async def handler(params: FunctionCallParams) -> None:
+        # What the bench's agents use of the call is there.
         await params.result_callback(await tool.run(params.arguments, cast("Call", bot)))
 
     return FunctionSchema(

@@ -29,7 +29,8 @@ class CallRequest(_Line):
     `environment` is set in the system's process before the call (a fresh calendar, for example); `folder` is
     where the system may keep what it writes. `tts` is the vendor of the voice (the agent's own voice is
     Cartesia's); `queue_ms` is how much of the agent's sound the room's queue holds, None leaves the system's own
-    default, and a system that cannot set it ends the call with `ok` false.
+    default, and a system that cannot set it ends the call with `ok` false. `backup_key` is a second account with the
+    same vendors, for a system that can turn to others when one fails; "" if there is none.
     """
 
     call: str
@@ -37,6 +38,7 @@ class CallRequest(_Line):
     livekit: LiveKit
     stand_ins: str
     key: str
+    backup_key: str = ""
     agent: Path
     folder: Path
     environment: dict[str, str] = {}

@@ -1,0 +1,86 @@
+"""What a fault did to a turn, from the caller's recording alone. Pure.
+
+silence_ms       the longest silence from the end of the caller's speech to the end of the answer. Where the answer
+                 did not come whole: to the program's own line that says so; where none came, to the turn's end
+recovered        the whole answer was heard in the same turn
+failover_ms      the response gap, less the median of those turns of the same call that no fault met
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from callwright.bench.fault_scenes import Question
+from callwright.bench.silence_metrics import JOIN_MS, longest_silence_s, turn
+from callwright.bench.utterances import Spoken, tokens
+from callwright.simulators import sound
+from callwright.simulators.sound import Samples
+from callwright.simulators.tape import RATE, Tape
+
+WHOLE = 0.9
+"""Of an answer's words; a word at a seam may be hard to tell from half a word."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One turn. `told`: the answer was not whole, but the program said something of its own about it."""
+
+    text: str
+    faulted: bool
+    response_gap_ms: float | None
+    silence_ms: float
+    mute: bool
+    recovered: bool
+    told: bool
+    failover_ms: float | None = None
+
+
+def effects(questions: Sequence[Question], tape: Tape, spoken: Sequence[Spoken]) -> tuple[Effect, ...]:
+    """The turns of a call in order, as many as were said."""
+    heard, sent = tape.heard_samples(), tape.sent_samples()
+    said = [utterance for utterance in tape.utterances if utterance.kind == "speech"]
+    finish = max(len(heard), len(sent))
+    found = []
+    for index, (question, utterance) in enumerate(zip(questions, said, strict=False)):
+        end = (sound.last(sent, RATE, utterance.start, utterance.end) or utterance.end) / RATE
+        until = (said[index + 1].start if index + 1 < len(said) else finish) / RATE
+        found.append(effect(question, end, until, heard, spoken))
+    usual = [e.response_gap_ms for e in found if not e.faulted and e.response_gap_ms is not None]
+    median = statistics.median(usual) if usual else None
+    return tuple(_compared(one, median) for one in found)
+
+
+def effect(question: Question, end: float, until: float, heard: Samples, spoken: Sequence[Spoken]) -> Effect:
+    """One turn: the caller has ended at `end` and speaks again at `until`, or never (s on the tape)."""
+    plain = turn(question.text, end, until, heard, spoken)
+    here = [one for one in spoken if end <= one.begin < until]
+    answer = [word for one in here if one.kind == "answer" for word in tokens(one.said)]
+    expected = tokens(question.answer)
+    matcher = SequenceMatcher(None, expected, answer, autojunk=False)
+    recovered = sum(block.size for block in matcher.get_matching_blocks()) >= WHOLE * len(expected)
+    model = max((one.end for one in here if one.reply is not None), default=end)
+    own = [one.end for one in here if one.reply is None and one.begin >= model]
+    over = model if recovered else max(own, default=until)
+    sounds = [
+        (begin / RATE, min(stop / RATE, until))
+        for begin, stop in sound.stretches(heard, RATE, join_ms=JOIN_MS)
+        if stop / RATE > end and begin / RATE < until
+    ]
+    return Effect(
+        text=question.text,
+        faulted=question.faulted,
+        response_gap_ms=plain.response_gap_ms,
+        silence_ms=longest_silence_s(sounds, end, over) * 1000,
+        mute=plain.mute,
+        recovered=recovered,
+        told=not recovered and bool(own),
+    )
+
+
+def _compared(one: Effect, usual_ms: float | None) -> Effect:
+    if not one.faulted or one.response_gap_ms is None or usual_ms is None:
+        return one
+    return Effect(**{**vars(one), "failover_ms": one.response_gap_ms - usual_ms})

@@ -1,0 +1,115 @@
+"""What `bench faults` has found: one summary per system and row, as JSON, as tables, and turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from pydantic import JsonValue
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from callwright.bench.fault_scenes import SCENES
+from callwright.bench.faults import CallResult, Plan, Results
+from callwright.bench.report import Figure, Provenance, Summary
+from callwright.bench.silence_report import ALL, cell
+from callwright.bench.silence_scenes import SCRIPT
+from callwright.bench.spread import Spread, nearest_rank
+
+
+def summarise(plan: Plan, results: Results) -> list[Summary]:
+    """The summaries of a run, row by row in the order of the plan, then by stage, then all; none for no calls."""
+    groups: dict[str, tuple[str, ...]] = {row: (row,) for row in plan.rows}
+    if len(plan.rows) > 1:
+        for stage in dict.fromkeys(SCENES[row].stage for row in plan.rows):
+            groups[stage] = tuple(row for row in plan.rows if SCENES[row].stage == stage)
+        groups[ALL] = plan.rows
+    found = []
+    for name, rows in groups.items():
+        for system in plan.systems:
+            calls = [call for call in results.calls if call.system == system and call.row in rows]
+            if calls:
+                found.append(_summary(plan, name, system, calls))
+    return found
+
+
+def _summary(plan: Plan, name: str, system: str, calls: Sequence[CallResult]) -> Summary:
+    met = [effect for call in calls for effect in call.effects if effect.faulted]
+    silences = sorted(effect.silence_ms for effect in met)
+    metrics: dict[str, Figure] = {
+        "longest_silence_ms": Spread.of(silences),
+        "longest_silence_p99_ms": nearest_rank(silences, 0.99) if silences else None,
+        "mute_turns": sum(effect.mute for effect in met),
+        "recovered_rate": sum(effect.recovered for effect in met) / len(met) if met else None,
+        "told_rate": sum(effect.recovered or effect.told for effect in met) / len(met) if met else None,
+        "failover_ms": Spread.of([e.failover_ms for e in met if e.recovered and e.failover_ms is not None]),
+        "turns": sum(len(call.effects) for call in calls),
+        "unmet_mute_turns": sum(e.mute for call in calls for e in call.effects if not e.faulted),
+        "unmet_unanswered_turns": sum(not e.recovered for call in calls for e in call.effects if not e.faulted),
+        "calls": len(calls),
+        "survived_calls": sum(not call.failure for call in calls),
+        "failed_calls": sum(bool(call.failure) for call in calls),
+    }
+    config: dict[str, JsonValue] = {
+        "row": name,
+        "faults": [
+            fault.model_dump(mode="json", exclude_defaults=True)
+            for row in dict.fromkeys(call.row for call in calls)
+            for fault in SCENES[row].faults
+        ],
+        "concurrency": plan.concurrency,
+        "seed": plan.seed,
+        "agent": f"bench/scenes/{SCRIPT.name}",
+        "vendors": calls[0].scene.settings(plan.seed).model_dump(mode="json", exclude={"brain_rules"}),
+        "settings": next((dict(call.settings) for call in calls if call.settings), {}),
+    }
+    return Summary("faults", system, name, config, len(met), metrics)
+
+
+def detail_lines(results: Results) -> Iterator[dict[str, JsonValue]]:
+    """Every turn by itself, in the order of judging."""
+    for call in results.calls:
+        for number, effect in enumerate(call.effects, 1):
+            yield {"row": call.row, "system": call.system, "seed": call.seed, "turn": number, **asdict(effect)}
+
+
+_COLUMNS = (
+    ("longest_silence_ms", "silence"),
+    ("longest_silence_p99_ms", "p99"),
+    ("mute_turns", "mute"),
+    ("recovered_rate", "answered"),
+    ("told_rate", "or told"),
+    ("failover_ms", "failover"),
+    ("survived_calls", "survived"),
+    ("calls", "calls"),
+)
+
+
+def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableType:
+    """The summaries as tables, one per system, a line for each fault."""
+    if not summaries:
+        return Text("nothing was measured")
+    parts: list[RenderableType] = []
+    for system in dict.fromkeys(summary.system for summary in summaries):
+        table = Table(title=system, title_justify="left", box=None, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for label in ("n", *(label for _, label in _COLUMNS)):
+            table.add_column(label, justify="right", no_wrap=True)
+        for summary in summaries:
+            if summary.system == system:
+                cells = (_cell(name, summary.metrics[name]) for name, _ in _COLUMNS)
+                table.add_row(summary.setting, str(summary.n), *cells)
+        parts += [Text(), table]
+    machine = ", ".join(f"{value} {name}" for name, value in provenance.machine.items())
+    foot = (
+        "n: turns that a fault was ordered for. ms: p50 / p95 / max, nearest rank. silence: the longest until the "
+        "answer, or a line that says why there is none, had been said. answered: whole, without being asked again. "
+        "failover: the response gap, less the median of the same call's other turns. "
+        f"{machine}. {provenance.date}, {provenance.git or 'no git'}"
+    )
+    return Group(*parts, Text(foot))
+
+
+def _cell(name: str, figure: Figure) -> str:
+    return f"{figure:.0f}" if name.endswith("_ms") and isinstance(figure, float) else cell(figure)
