@@ -41,6 +41,7 @@ EXAMPLES: tuple[Event, ...] = (
     events.ToolEnded(1, "t1", "find_patient", ok=True, result=[{"id": 3}]),
     events.Usage(1, "llm", "anthropic", "haiku", {"input_tokens": 12.0}),
     events.VendorFailed(1, "tts", "cartesia", "timeout", "no audio in 3 s", permanent=False),
+    events.StageTroubled(1, "llm", "anthropic", "no_first_token", 1500, "next"),
     events.CallEnded("caller_left", "the caller hung up", ok=True),
 )
 
