@@ -28,8 +28,10 @@ from pipecat.workers.runner import WorkerRunner
 from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
-from callwright.config import Config
+from callwright.config import Config, StageConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
+from callwright.failover.ears import Ears
+from callwright.failover.ears_watch import EarsWaits
 from callwright.lane import Lane
 from callwright.parts import Parts
 from callwright.pipeline import arrange, pipeline_function
@@ -43,13 +45,15 @@ from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import STAGES, Stage
-from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
+from callwright.upstream.ears import SMART_TURN_RATE, EmptyFinals, smart_turn
 from callwright.upstream.voice import WordEnds
 from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
 
 APOLOGY = "I'm sorry, something is not working on our side. Please call again later. Goodbye."
 REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
+DEAF_LIMIT = 2
+"""So many times in a row the caller is told that they were not understood; then the call ends."""
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
 
@@ -112,6 +116,7 @@ class LiveCall:
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
+        self._deafness: VendorPermanent | None = None
 
     # -- what tools may do (tools.Call)
 
@@ -252,7 +257,15 @@ class LiveCall:
             listener=self,
         )
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
-        ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
+        ears = Ears(
+            config.stt.line,
+            _recogniser,
+            EarsWaits(transcript_ms=config.watch.transcript_ms, budget_ms=config.watch.turn_budget_ms),
+            rate=SMART_TURN_RATE,
+            scribe=scribe,
+            owner=self,
+            clock=self._clock,
+        )
         mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
         knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
         voice: Voice = vendors.build(
@@ -410,22 +423,37 @@ class LiveCall:
         await self._failed(stage, category, permanent=not processors[stage].is_usable)
 
     async def _failed(self, stage: Stage, category: str, *, permanent: bool) -> None:
-        parts = self._parts
-        assert parts
-        config = self._config.stage(stage)
-        row = vendors.find(stage, config.vendor)
-        message = next_step(stage, config.vendor, category, row.key_env)
-        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
-        logger.warning("call {}: {}", self.id, message)
+        failure = self._note_failure(stage, self._config.stage(stage), category, permanent=permanent)
         if permanent:
-            failure = VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
-            ending = Ending("vendor_failed", message, ok=False, error=failure)
+            ending = Ending("vendor_failed", str(failure), ok=False, error=failure)
             if stage == "tts":
                 self.drop(ending)
             else:
                 self.hang_up(ending, APOLOGY)
         elif stage == "llm" and not self.ending:
             await self.say(REPEAT)
+
+    def _note_failure(self, stage: Stage, config: StageConfig, category: str, *, permanent: bool) -> VendorPermanent:
+        """Write a vendor's failure down; returned as the error that it is if it ends the call."""
+        parts = self._parts
+        assert parts
+        row = vendors.find(stage, config.vendor)
+        message = next_step(stage, config.vendor, category, row.key_env)
+        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
+        logger.warning("call {}: {}", self.id, message)
+        return VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
+
+    # -- what the ears tell (failover.ears.Owner)
+
+    def ears_failed(self, config: StageConfig, category: str, *, permanent: bool) -> None:
+        self._deafness = self._note_failure("stt", config, category, permanent=permanent)
+
+    def ears_gave_up(self, times: int, *, permanent: bool) -> None:
+        if permanent or times >= DEAF_LIMIT:
+            error = self._deafness or self._note_failure("stt", self._config.stt, "timeout", permanent=False)
+            self.hang_up(Ending("vendor_failed", str(error), ok=False, error=error), APOLOGY)
+        elif not self.ending:
+            self._spawn(self.say(REPEAT, remember=False))
 
     # -- what the room tells (room.Listener)
 
@@ -479,6 +507,17 @@ class LiveCall:
         logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
         error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
         self.drop(Ending("fault", str(error), ok=False, error=error))
+
+
+def _recogniser(config: StageConfig) -> Any:
+    """The service of one vendor of the ears, not connected yet."""
+    answers = "empty_finals" in vendors.find("stt", config.vendor).abilities
+    return vendors.build(
+        "stt",
+        config,
+        sample_rate=SMART_TURN_RATE,
+        specialise=(lambda service: type(service.__name__, (EmptyFinals, service), {})) if answers else None,
+    )
 
 
 def _wrong_rate(parts: Parts, order: list[FrameProcessor]) -> ConfigError | None:

@@ -10,11 +10,11 @@ from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
-from pipecat.services.stt_service import STTService
 
 from callwright.agent import Agent
 from callwright.clock import Clock
 from callwright.config import Config
+from callwright.failover.ears import Ears
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.scribe import Scribe
@@ -30,7 +30,8 @@ class Parts:
     agent, config      who speaks, and how it is set up
     call               say and end, as tools have them
     room               `room.input` and `room.output` are its two ends in the pipeline
-    ears, mind, voice  the vendors' services (speech to text, model, text to speech)
+    ears               speech to text: whichever vendor is at work
+    mind, voice        the vendors' services (model, text to speech)
     context            the conversation as the model sees it
     journal, scribe    where facts go; the scribe also counts the turns
     """
@@ -40,7 +41,7 @@ class Parts:
     call: Call
     clock: Clock
     room: Room
-    ears: STTService
+    ears: Ears
     mind: LLMService[Any]
     voice: Voice
     context: LLMContext

@@ -1,4 +1,4 @@
-"""What the caller has said and no vendor has written down: the sound since then, and where speech began and ended in it.
+"""What the caller has said and no vendor has written down yet: the sound, and where speech began and ended in it.
 
 Pure. Positions are samples since the first that was taken in.
 """

@@ -43,11 +43,15 @@ class EarsWaits:
 
 @dataclass(frozen=True)
 class Failed:
-    """The vendor in use is to be left; `what` and `action` as in `events.StageTroubled`."""
+    """The vendor in use is to be left; `what` and `action` as in `events.StageTroubled`.
+
+    `permanent`: it will refuse whatever it is asked.
+    """
 
     vendor: int
     what: str
     category: str
+    permanent: bool
     waited_ms: float
     action: str
 
@@ -63,9 +67,10 @@ class Use:
 class GiveUp:
     """What was said is lost: leave the vendor, forget the sound, and ask the caller to say it again.
 
-    `times` counts in a row; `permanent`: every vendor has refused for good.
+    `vendor` failed last, `times` counts in a row; `permanent`: every vendor has refused for good.
     """
 
+    vendor: int
     times: int
     waited_ms: float
     permanent: bool
@@ -91,12 +96,14 @@ class EarsWatch:
         self._breakers = [Breaker() for _ in vendors]
         self.vendor = 0
         """Who is in use, or will be next."""
+        self._left = 0  # who failed last
         self._link = _Link.DOWN
         self._link_at = 0.0  # since when, or until when when it is down
         self._trouble: tuple[str, str] | None = None
         self._troubled_at: float | None = None
         self._failures = 0  # since somebody last did their work
         self._given_up = 0
+        self._hopeless = False
         self._empties = 0
         self._settled_at = -math.inf
         self._ended = 0.0
@@ -120,15 +127,17 @@ class EarsWatch:
         if self._link is _Link.DOWN:
             self._link_at = min(self._link_at, at)  # there is need: no vendor may rest now
 
-    def speech_ended(self, at: float) -> None:
-        """The last sample of speech was at `at`: a while before this is noticed."""
+    def speech_ended(self, at: float) -> bool:
+        """The last sample of speech was at `at`: a while before this is noticed. True: it is all written already."""
         if self._speaking_since is None:
-            return
+            return False
         self._speech_ms += max(0.0, at - self._speaking_since)
         self._speaking_since = None
         self._ended = at
-        if self._settled_at >= at:
-            self._forget()
+        if self._settled_at < at:
+            return False
+        self._forget()
+        return True
 
     def connected(self, now: float) -> None:
         """The vendor in use takes audio, and was given all there is."""
@@ -203,15 +212,14 @@ class EarsWatch:
 
     def next(self, now: float) -> Failed | Use | GiveUp | None:
         """What is to be done now."""
-        late = self._late_at() <= now
-        if self._trouble is None and late:
+        if self._trouble is None and self._late_at() <= now:
             self._trouble = ("no_transcript" if self._link is _Link.UP else "dropped", "timeout")
         if self._trouble is not None:
             (what, category), self._trouble = self._trouble, None
             return self._leave(now, what, category)
-        permanent = all(one.permanent for one in self._breakers)
-        if (self._link is _Link.DOWN and permanent and not self._given_up) or self._gives_up_at() <= now:
-            return self._give_up(now, permanent)
+        hopeless = all(one.permanent for one in self._breakers)
+        if (hopeless and not self._hopeless) or self._gives_up_at() <= now:
+            return self._give_up(now, hopeless)
         if self._link is _Link.DOWN and self._link_at <= now:
             return self._use(self.vendor, now)
         if self._may_return() and (first := order(self._breakers, now)[0]) < self.vendor:
@@ -238,7 +246,7 @@ class EarsWatch:
         return self._link is _Link.UP and self.idle
 
     def _leave(self, now: float, what: str, category: str) -> Failed:
-        failed = self.vendor
+        failed = self._left = self.vendor
         if self._link is _Link.UP and now - self._link_at >= STEADY_MS:
             self._failures = 0
         waited = now - (max(self._ended, self._link_at) if self.owed else self._link_at)
@@ -251,7 +259,8 @@ class EarsWatch:
             self._troubled_at = now
         self.vendor = order(self._breakers, now)[0]
         self._link, self._link_at, self._sign = _Link.DOWN, self._again_at(now), False
-        return Failed(failed, what, category, waited, "retry" if self.vendor == failed else "next")
+        action = "retry" if self.vendor == failed else "next"
+        return Failed(failed, what, category, breaker.permanent, waited, action)
 
     def _again_at(self, now: float) -> float:
         """When the next one is to be tried: at once until each has failed, then at growing distances."""
@@ -271,8 +280,9 @@ class EarsWatch:
 
     def _give_up(self, now: float, permanent: bool) -> GiveUp:
         waited = now - self._ended if self.owed else 0.0
+        self._hopeless = permanent
         self._given_up += 1
         self._forget()
         if self._link is not _Link.DOWN:
             self._link, self._link_at = _Link.DOWN, now
-        return GiveUp(self._given_up, waited, permanent)
+        return GiveUp(self._left, self._given_up, waited, permanent)
