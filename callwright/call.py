@@ -30,7 +30,7 @@ from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config, StageConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
-from callwright.failover.ears import Ears
+from callwright.failover.ears import Ears, recogniser
 from callwright.failover.ears_watch import EarsWaits
 from callwright.lane import Lane
 from callwright.parts import Parts
@@ -45,7 +45,7 @@ from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import STAGES, Stage
-from callwright.upstream.ears import SMART_TURN_RATE, EmptyFinals, smart_turn
+from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
 from callwright.upstream.voice import WordEnds
 from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
@@ -259,7 +259,7 @@ class LiveCall:
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
         ears = Ears(
             config.stt.line,
-            _recogniser,
+            recogniser,
             EarsWaits(transcript_ms=config.watch.transcript_ms, budget_ms=config.watch.turn_budget_ms),
             rate=SMART_TURN_RATE,
             scribe=scribe,
@@ -507,17 +507,6 @@ class LiveCall:
         logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
         error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
         self.drop(Ending("fault", str(error), ok=False, error=error))
-
-
-def _recogniser(config: StageConfig) -> Any:
-    """The service of one vendor of the ears, not connected yet."""
-    answers = "empty_finals" in vendors.find("stt", config.vendor).abilities
-    return vendors.build(
-        "stt",
-        config,
-        sample_rate=SMART_TURN_RATE,
-        specialise=(lambda service: type(service.__name__, (EmptyFinals, service), {})) if answers else None,
-    )
 
 
 def _wrong_rate(parts: Parts, order: list[FrameProcessor]) -> ConfigError | None:

@@ -35,8 +35,8 @@ from callwright.failover.branch import Branch
 from callwright.failover.ears_watch import EarsWaits, EarsWatch, Failed, GiveUp, Use
 from callwright.records import events
 from callwright.stage import Stage, StageConfig
-from callwright.upstream.ears import is_connected, is_settled, reaches_s
-from callwright.vendors import find
+from callwright.upstream.ears import SMART_TURN_RATE, EmptyFinals, is_connected, is_settled, reaches_s
+from callwright.vendors import build, find
 
 RUN_IN_MS = 1000.0
 """Of sound that is kept while nobody speaks: the beginning of speech is noticed 200 ms late, a soft one later."""
@@ -356,6 +356,18 @@ class Ears(FrameProcessor):
             self._backlog.cover(self._backlog.position)
         await self.push_frame(frame)
         self._act()
+
+
+def recogniser(config: StageConfig) -> STTService:
+    """The service of one vendor for the rate that the turn models want, not connected yet."""
+    answers = "empty_finals" in find("stt", config.vendor).abilities
+    service: STTService = build(
+        "stt",
+        config,
+        sample_rate=SMART_TURN_RATE,
+        specialise=(lambda service: type(service.__name__, (EmptyFinals, service), {})) if answers else None,
+    )
+    return service
 
 
 def _settles_by_ms(config: StageConfig) -> float:

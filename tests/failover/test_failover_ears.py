@@ -181,7 +181,7 @@ class Owner:
 class Scene:
     """A caller, and ears whose vendors behave as scripted, connection after connection (the last manner stays)."""
 
-    def __init__(self, line: tuple[StageConfig, ...] = LINE, waits: EarsWaits = EarsWaits(), **manners: Any) -> None:
+    def __init__(self, line: tuple[StageConfig, ...] = LINE, **manners: Any) -> None:
         self.scribe, self.owner = Scribe(), Owner()
         self.log: list[str] = []
         self.clock = LoopClock()
@@ -190,7 +190,7 @@ class Scene:
         self._manners = {one.model: list(manners.get(one.model, [Manner()])) for one in line}
         self._made: dict[str, int] = {}
         self.ears = Ears(
-            line, self._build, waits, rate=RATE, scribe=self.scribe, owner=self.owner, clock=self.clock
+            line, self._build, EarsWaits(), rate=RATE, scribe=self.scribe, owner=self.owner, clock=self.clock
         )
         self._branch = Branch(self.ears, self._pushed)
         self.word = 0
