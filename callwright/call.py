@@ -453,7 +453,7 @@ class LiveCall:
             error = self._deafness or self._note_failure("stt", self._config.stt, "timeout", permanent=False)
             self.hang_up(Ending("vendor_failed", str(error), ok=False, error=error), APOLOGY)
         elif not self.ending:
-            self._spawn(self.say(REPEAT, remember=False))
+            self._spawn(self.say(REPEAT))
 
     # -- what the room tells (room.Listener)
 

@@ -113,7 +113,8 @@ class EarsWatch:
     def _forget(self) -> None:
         """All that was said is written, or lost."""
         self._speech_ms = 0.0
-        self._worded = self._sign = self._doubted = False
+        self._worded = self._sign = False
+        self._doubted: int | None = None  # whose empty answer to this utterance is being checked
         self._troubled_at = None
 
     # -- what it is told
@@ -170,12 +171,13 @@ class EarsWatch:
             return True
         if self.owed and not self._worded and self._speech_ms >= self._waits.clear_ms:
             self._empties += 1
-            if self._empties >= 2 and not self._doubted:
-                self._doubted = True
+            if self._empties >= 2 and self._doubted is None:
+                self._doubted = self.vendor
                 self._trouble = ("empty", "unknown")
                 return False
-            if self._doubted:
-                self._empties = 0  # two vendors agree
+            if self._doubted is not None:  # two vendors agree: the first was right
+                self._breakers[self._doubted].worked()
+                self._empties = 0
         self._failures = 0
         self._forget()
         return True

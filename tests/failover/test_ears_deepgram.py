@@ -139,18 +139,18 @@ async def test_the_words_come_settled_and_so_does_their_absence(server: VendorSe
 
 
 FAULTS = {
-    "401": Fault(stage="stt", kind="status", moment="connect", status=401),
-    "429": Fault(stage="stt", kind="status", moment="connect", status=429),
-    "503": Fault(stage="stt", kind="status", moment="connect", status=503),
-    "refused": Fault(stage="stt", kind="refuse_connect", moment="connect"),
-    "mute": Fault(stage="stt", kind="silence", moment="connect"),
-    "no answer": Fault(stage="stt", kind="silence", moment="before"),
-    "stalled": Fault(stage="stt", kind="stall", moment="before", stall_s=30),
-    "dropped with 1000": Fault(stage="stt", kind="drop", moment="before", close_code=1000),
-    "dropped with 1011": Fault(stage="stt", kind="drop", moment="before", close_code=1011),
-    "torn down": Fault(stage="stt", kind="drop", moment="before"),
-    "torn down within": Fault(stage="stt", kind="drop", moment="within"),
-    "unreadable": Fault(stage="stt", kind="malformed", moment="before"),
+    "401": (Fault(stage="stt", kind="status", moment="connect", status=401), "refused"),
+    "429": (Fault(stage="stt", kind="status", moment="connect", status=429), "refused"),
+    "503": (Fault(stage="stt", kind="status", moment="connect", status=503), "refused"),
+    "refused": (Fault(stage="stt", kind="refuse_connect", moment="connect"), "refused"),
+    "mute": (Fault(stage="stt", kind="silence", moment="connect"), "no_transcript"),
+    "no answer": (Fault(stage="stt", kind="silence", moment="before"), "no_transcript"),
+    "stalled": (Fault(stage="stt", kind="stall", moment="before", stall_s=30), "no_transcript"),
+    "dropped with 1000": (Fault(stage="stt", kind="drop", moment="before", close_code=1000), "dropped"),
+    "dropped with 1011": (Fault(stage="stt", kind="drop", moment="before", close_code=1011), "dropped"),
+    "torn down": (Fault(stage="stt", kind="drop", moment="before"), "dropped"),
+    "torn down within": (Fault(stage="stt", kind="drop", moment="within"), "dropped"),
+    "unreadable": (Fault(stage="stt", kind="malformed", moment="before"), "dropped"),
 }
 
 
@@ -162,8 +162,9 @@ async def test_what_was_said_is_heard_once_by_another_or_on_a_new_connection(
     if (fault, second) == ("401", "a"):
         pytest.skip("a key that is refused is not tried again")
     account = server.accounts.get("a")
-    account.faults.add(FAULTS[fault])
-    connecting = FAULTS[fault].moment == "connect"
+    ordered, what = FAULTS[fault]
+    account.faults.add(ordered)
+    connecting = ordered.moment == "connect"
     for key in {"a", second} if not connecting or fault == "mute" or second == "b" else {"a"}:
         server.accounts.get(key).announce(ORDER)
     if second == "a" and (not connecting or fault == "mute"):
@@ -178,7 +179,7 @@ async def test_what_was_said_is_heard_once_by_another_or_on_a_new_connection(
         assert is_settled(final)
         assert line.finals.empty()
         assert line.owner.gave_up == []
-    assert line.scribe.troubles[0][1] == ("next" if second == "b" else "retry")
+    assert line.scribe.troubles == [(what, "next" if second == "b" else "retry")]
 
 
 async def test_a_line_that_breaks_between_turns_is_mended_before_the_next(server: VendorServer) -> None:

@@ -151,6 +151,7 @@ def test_one_cough_is_not_the_vendors_fault_but_two_clear_empty_utterances_are()
     ears.connected(6400)
     assert ears.final(6600, words=False, settled=True)  # two vendors agree that there was nothing
     assert ears.idle
+    assert steps(ears, 6600) == [Use(0)]  # so the first has done nothing wrong
 
 
 def test_coughs_and_words_between_do_not_count() -> None:
