@@ -30,7 +30,8 @@ from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config, StageConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
-from callwright.failover.ears import Ears, recogniser
+from callwright.failover.ears import Ears
+from callwright.failover.ears_leg import recogniser
 from callwright.failover.ears_watch import EarsWaits
 from callwright.lane import Lane
 from callwright.parts import Parts

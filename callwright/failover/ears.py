@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
-from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -25,24 +23,21 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.stt_service import STTService
 from pipecat.utils.errors import ErrorCategory
 
 from callwright.clock import Clock
 from callwright.failover.backlog import Backlog
-from callwright.failover.branch import Branch
+from callwright.failover.ears_leg import CLOSE_S, Leg
 from callwright.failover.ears_watch import EarsWaits, EarsWatch, Failed, GiveUp, Use
 from callwright.records import events
 from callwright.stage import Stage, StageConfig
-from callwright.upstream.ears import SMART_TURN_RATE, EmptyFinals, is_connected, is_settled, reaches_s
-from callwright.vendors import build, find
+from callwright.upstream.ears import is_settled
+from callwright.vendors import find
 
 RUN_IN_MS = 1000.0
 """Of sound that is kept while nobody speaks: the beginning of speech is noticed 200 ms late, a soft one later."""
-
-CLOSE_S = 1.0
-"""How long a vendor that is left may take over each step of its goodbye, behind everybody's back."""
 
 SETTLES_BY_MS = 5000.0
 """Flux ends a turn that it is not sure of after so much silence, unless `eot_timeout_ms` says otherwise."""
@@ -86,24 +81,6 @@ class Owner(Protocol):
         ...
 
 
-class _Leg:
-    """One service of one vendor, from its first connection to its last: it is never connected a second time.
-
-    Pipecat's own second attempts come seconds too late, and what it once holds to be unusable it never tries again.
-    """
-
-    def __init__(self, vendor: int, service: STTService, branch: Branch) -> None:
-        self.vendor = vendor
-        self.service = service
-        self.branch = branch
-        self.next = 0  # number of the item of the backlog that it is to get next
-        self.origin = 0  # position of the first sample that it got
-        self.up = False
-        self.rising: asyncio.Task[None] | None = None
-        self.feeding = asyncio.Lock()
-        self.over = asyncio.Event()
-
-
 class Ears(FrameProcessor):
     """Stands in the pipeline where a single recogniser would.
 
@@ -138,7 +115,7 @@ class Ears(FrameProcessor):
         self._scribe = scribe
         self._owner = owner
         self._clock = clock
-        self._leg: _Leg | None = None
+        self._leg: Leg | None = None
         self._start: StartFrame | None = None
         self._paused_at = 0  # position at which the caller's last pause was noticed
         self._timer: asyncio.TimerHandle | None = None
@@ -177,7 +154,7 @@ class Ears(FrameProcessor):
         elif isinstance(frame, EndFrame | CancelFrame):
             await self._end(frame)
         elif self._leg and self._leg.up and isinstance(frame, _ALSO):
-            await self._leg.branch.send(frame)
+            await self._leg.send(frame)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
@@ -200,22 +177,13 @@ class Ears(FrameProcessor):
         """More sound, or a mark in it."""
         self._backlog.add(frame)
         leg = self._leg
-        if leg and leg.up and not is_connected(leg.service):
+        if leg and leg.up and not leg.connected:
             self._vanished(leg, ErrorCategory.CONNECTIVITY)
         elif leg:
-            await self._feed(leg)
+            await leg.feed(self._backlog)
         if self._watch.idle:
             self._backlog.keep(RUN_IN_MS)
         self._act()
-
-    async def _feed(self, leg: _Leg) -> None:
-        """Give it what it has not had yet, in order."""
-        async with leg.feeding:
-            while leg.up and (item := self._backlog.after(leg.next)):
-                if leg.next == 0:
-                    leg.origin = item.start
-                leg.next = item.number + 1
-                await leg.branch.send(item.frame)
 
     # -- the vendors
 
@@ -224,17 +192,18 @@ class Ears(FrameProcessor):
         if self._start is None or self._ended:
             return
         now = self._now()
+        turn = self._scribe.turn + (not self._watch.idle)  # what is being said belongs to the turn that is to come
         while (step := self._watch.next(now)) is not None:
             match step:
                 case Failed():
                     self._retire()
-                    self._trouble(step.vendor, step.what, step.waited_ms, step.action)
+                    self._trouble(turn, step.vendor, step.what, step.waited_ms, step.action)
                     if step.what in ("refused", "dropped"):
                         self._owner.ears_failed(self._line[step.vendor], step.category, permanent=step.permanent)
                 case GiveUp():
                     self._retire()
                     self._backlog.cover(self._backlog.position)
-                    self._trouble(step.vendor, "no_transcript", step.waited_ms, "gave_up")
+                    self._trouble(turn, step.vendor, "no_transcript", step.waited_ms, "gave_up")
                     self._owner.ears_gave_up(step.times, permanent=step.permanent)
                 case Use():
                     self._retire()
@@ -245,42 +214,31 @@ class Ears(FrameProcessor):
         if (at := self._watch.wakes_at()) is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now) / 1000, self._act)
 
-    def _trouble(self, vendor: int, what: str, waited_ms: float, action: str) -> None:
+    def _trouble(self, turn: int, vendor: int, what: str, waited_ms: float, action: str) -> None:
         name = self._line[vendor].vendor
-        self._scribe.note(
-            events.StageTroubled(self._scribe.turn, "stt", name, what, round(max(0.0, waited_ms)), action)
-        )
+        self._scribe.note(events.StageTroubled(turn, "stt", name, what, round(max(0.0, waited_ms)), action))
 
-    def _raise(self, vendor: int) -> _Leg:
+    def _raise(self, vendor: int) -> Leg:
         """A service of that vendor, on its way to a connection."""
         config = self._line[vendor]
-        service = self._built.pop(vendor, None) or self._build(config)
-        leg = _Leg(vendor, service, Branch(service, lambda _, frame, direction: self._pushed(leg, frame, direction)))
+        service = self._built.pop(vendor) if vendor in self._built else self._build(config)
+        leg = Leg(vendor, service, self._pushed)
         leg.rising = asyncio.create_task(self._connect(leg), name=f"ears-{config.vendor}")
         self._scribe.serves("stt", config, "another vendor took over")
         return leg
 
-    async def _connect(self, leg: _Leg) -> None:
+    async def _connect(self, leg: Leg) -> None:
         assert self._start is not None
-        setup: FrameProcessorSetup = self.processor_setup
-        try:
-            await leg.branch.setup(setup)
-            await leg.branch.send(self._start)
-        except Exception as error:
-            logger.debug("the ears could not be set up: {}", type(error).__name__)
-            self._vanished(leg, ErrorCategory.UNKNOWN)
+        category = await leg.connect(self.processor_setup, self._start)
+        if category is not None:
+            self._vanished(leg, category)
             return
-        if leg is not self._leg:
-            return
-        if not is_connected(leg.service):
-            self._vanished(leg, ErrorCategory.CONNECTIVITY)
-            return
-        leg.up = True
-        await self._feed(leg)
-        self._watch.connected(self._now())
-        self._act()
+        await leg.feed(self._backlog)
+        if leg is self._leg:
+            self._watch.connected(self._now())
+            self._act()
 
-    def _vanished(self, leg: _Leg, category: ErrorCategory) -> None:
+    def _vanished(self, leg: Leg, category: ErrorCategory) -> None:
         if leg is self._leg:
             self._watch.failed(category.value)
             self._act()
@@ -291,32 +249,15 @@ class Ears(FrameProcessor):
             leg, self._leg = self._leg, None
             self._close(leg, CancelFrame())
 
-    def _close(self, leg: _Leg, frame: Frame) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._goodbye(leg, frame), name="ears-goodbye")
+    def _close(self, leg: Leg, frame: Frame) -> asyncio.Task[None]:
+        task = asyncio.create_task(leg.close(frame), name="ears-goodbye")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task
 
-    async def _goodbye(self, leg: _Leg, frame: Frame) -> None:
-        """Its last usage is still taken; each step is bounded, and none keeps the next from being done."""
-        if leg.up:
-            leg.up = False
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await leg.branch.send(frame)
-                    await leg.over.wait()
-        if leg.rising and not leg.rising.done() and leg.rising is not asyncio.current_task():
-            leg.rising.cancel()
-            await asyncio.wait({leg.rising})
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await leg.branch.cleanup()
-        except Exception as error:
-            logger.debug("the ears did not close: {}", type(error).__name__)
-
     # -- what comes from a vendor
 
-    async def _pushed(self, leg: _Leg, frame: Frame, direction: FrameDirection) -> None:
+    async def _pushed(self, leg: Leg, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, MetricsFrame):
             seconds = sum(data.value.audio_seconds for data in frame.data if isinstance(data, STTUsageMetricsData))
             if seconds:
@@ -337,12 +278,11 @@ class Ears(FrameProcessor):
             # What the first choice says about itself; who stands in for it keeps its own idea of turns to itself.
             await self.push_frame(frame, direction)
 
-    async def _final(self, leg: _Leg, frame: TranscriptionFrame) -> None:
+    async def _final(self, leg: Leg, frame: TranscriptionFrame) -> None:
         """Words for good, or the news that there are none."""
-        reach, settled, worded = reaches_s(frame), is_settled(frame), bool(frame.text.strip())
+        position, settled, worded = leg.reaches(frame), is_settled(frame), bool(frame.text.strip())
         if self._judges[leg.vendor] and not settled:
             return  # half a turn, because its connection broke: the next vendor gets the sound of all of it
-        position = None if reach is None else leg.origin + round(reach * self._rate)
         if worded and position is not None and position <= self._backlog.covered:
             return  # it has said that before
         if not self._watch.final(self._now(), words=worded, settled=settled):
@@ -356,18 +296,6 @@ class Ears(FrameProcessor):
             self._backlog.cover(self._backlog.position)
         await self.push_frame(frame)
         self._act()
-
-
-def recogniser(config: StageConfig) -> STTService:
-    """The service of one vendor for the rate that the turn models want, not connected yet."""
-    answers = "empty_finals" in find("stt", config.vendor).abilities
-    service: STTService = build(
-        "stt",
-        config,
-        sample_rate=SMART_TURN_RATE,
-        specialise=(lambda service: type(service.__name__, (EmptyFinals, service), {})) if answers else None,
-    )
-    return service
 
 
 def _settles_by_ms(config: StageConfig) -> float:

@@ -26,7 +26,8 @@ from test_failover_ears import Owner, Scribe
 
 from callwright.clock import SystemClock
 from callwright.failover.branch import Branch
-from callwright.failover.ears import Ears, recogniser
+from callwright.failover.ears import Ears
+from callwright.failover.ears_leg import recogniser
 from callwright.failover.ears_watch import EarsWaits
 from callwright.simulators.account import AccountSettings, SpokenWord, Utterance
 from callwright.simulators.faults import Fault
