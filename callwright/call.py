@@ -30,6 +30,9 @@ from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config, StageConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
+from callwright.failover.ears import Ears
+from callwright.failover.ears_leg import recogniser
+from callwright.failover.ears_watch import EarsWaits
 from callwright.failover.hedge import learned
 from callwright.failover.mind import Mind
 from callwright.lane import Lane
@@ -54,8 +57,9 @@ from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
 
 ENOUGH = 2
-"""Turns in a row that no model answers before the call is ended."""
+"""The second time in a row that the caller is told of no answer, or was not understood, ends the call."""
 
+REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
 
@@ -125,6 +129,7 @@ class LiveCall:
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
+        self._deafness: VendorPermanent | None = None
 
     # -- what tools may do (tools.Call)
 
@@ -278,7 +283,15 @@ class LiveCall:
             listener=self,
         )
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
-        ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
+        ears = Ears(
+            config.stt.line,
+            recogniser,
+            EarsWaits(transcript_ms=config.watch.transcript_ms, budget_ms=config.watch.turn_budget_ms),
+            rate=SMART_TURN_RATE,
+            scribe=scribe,
+            owner=self,
+            clock=self._clock,
+        )
         mind = self._build_mind(scribe)
         knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
         voice: Voice = vendors.build(
@@ -481,20 +494,35 @@ class LiveCall:
         await self._failed(stage, category, permanent=not processors[stage].is_usable)
 
     async def _failed(self, stage: Stage, category: str, *, permanent: bool) -> None:
-        parts = self._parts
-        assert parts
-        config = self._config.stage(stage)
-        row = vendors.find(stage, config.vendor)
-        message = next_step(stage, config.vendor, category, row.key_env)
-        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
-        logger.warning("call {}: {}", self.id, message)
+        failure = self._note_failure(stage, self._config.stage(stage), category, permanent=permanent)
         if permanent:
-            failure = VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
-            ending = Ending("vendor_failed", message, ok=False, error=failure)
+            ending = Ending("vendor_failed", str(failure), ok=False, error=failure)
             if stage == "tts":
                 self.drop(ending)
             else:
                 self.hang_up(ending, self._parting)
+
+    def _note_failure(self, stage: Stage, config: StageConfig, category: str, *, permanent: bool) -> VendorPermanent:
+        """Write a vendor's failure down; returned as the error that it is if it ends the call."""
+        parts = self._parts
+        assert parts
+        row = vendors.find(stage, config.vendor)
+        message = next_step(stage, config.vendor, category, row.key_env)
+        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
+        logger.warning("call {}: {}", self.id, message)
+        return VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
+
+    # -- what the ears tell (failover.ears.Owner)
+
+    def ears_failed(self, config: StageConfig, category: str, *, permanent: bool) -> None:
+        self._deafness = self._note_failure("stt", config, category, permanent=permanent)
+
+    def ears_gave_up(self, times: int, *, permanent: bool) -> None:
+        if permanent or times >= ENOUGH:
+            error = self._deafness or self._note_failure("stt", self._config.stt, "timeout", permanent=False)
+            self.hang_up(Ending("vendor_failed", str(error), ok=False, error=error), self._parting)
+        elif not self.ending:
+            self._spawn(self.say(REPEAT))
 
     # -- what the room tells (room.Listener)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.stt_service import STTService
 
 from callwright.agent import Agent
 from callwright.clock import Clock
 from callwright.config import Config
+from callwright.failover.ears import Ears
 from callwright.failover.mind import Mind
 from callwright.records.journal import Journal
 from callwright.room import Room
@@ -29,7 +29,7 @@ class Parts:
     agent, config      who speaks, and how it is set up
     call               say and end, as tools have them
     room               `room.input` and `room.output` are its two ends in the pipeline
-    ears, mind, voice  the vendors' services (speech to text, model, text to speech); the mind asks all its vendors
+    ears, mind, voice  speech to text, model, text to speech; ears and mind are whichever vendor is at work
     context            the conversation as the model sees it
     journal, scribe    where facts go; the scribe also counts the turns
     """
@@ -39,7 +39,7 @@ class Parts:
     call: Call
     clock: Clock
     room: Room
-    ears: STTService
+    ears: Ears
     mind: Mind
     voice: Voice
     context: LLMContext

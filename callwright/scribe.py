@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import MetricsData, STTUsageMetricsData, TTSUsageMetricsData
+from pipecat.metrics.metrics import MetricsData, TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.clock import Clock
@@ -96,14 +96,12 @@ class Scribe:
     async def _ears_pushed(self, _: FrameProcessor, frame: Frame) -> None:
         if isinstance(frame, TranscriptionFrame):
             self._first_byte("stt")
-            self.note(events.Transcript(text=frame.text, final=True, sample=self._room.now()))
+            if frame.text.strip():
+                self.note(events.Transcript(text=frame.text, final=True, sample=self._room.now()))
             if frame.finalized:
                 self._end("stt")
         elif isinstance(frame, InterimTranscriptionFrame):
             self.note(events.Transcript(text=frame.text, final=False, sample=self._room.now()))
-        elif isinstance(frame, MetricsFrame):
-            for heard in _of(STTUsageMetricsData, frame):
-                self._usage("stt", {"audio_seconds": heard.value.audio_seconds})
 
     # -- mind
 
@@ -201,6 +199,19 @@ class Scribe:
         if stage.open:
             stage.open = False
             self.note(events.StageEnded(stage.turn, name, stage.request, error))
+
+    def serves(self, stage: Stage, config: StageConfig, error: str | None = None) -> None:
+        """That vendor does the stage's work from now on; a request that is open ended with `error` and is its now."""
+        now = self._stages[stage]
+        moved = now.open
+        self._end(stage, error)
+        now.vendor, now.model = config.vendor, config.model
+        if moved:
+            self._start(stage, now.turn)
+
+    def used(self, stage: Stage, config: StageConfig, quantities: dict[str, float]) -> None:
+        """What a vendor, perhaps no longer the stage's present one, has consumed."""
+        self.note(events.Usage(self.turn, stage, config.vendor, config.model, quantities))
 
     def _usage(self, name: Stage, quantities: dict[str, float]) -> None:
         stage = self._stages[name]

@@ -215,13 +215,15 @@ class Interruptions(BaseUserTurnStartStrategy):
         self._keeper.release("maybe speech")
 
     async def _read(self, text: str, *, final: bool) -> ProcessFrameResult:
-        """Words were recognised."""
+        """Words were recognised, or it is settled that there were none."""
         if self._phase in (Phase.IDLE, Phase.EARLY):
+            if not text.strip():
+                return ProcessFrameResult.CONTINUE
             if not self._busy():
-                return await self._take() if final and text.strip() else ProcessFrameResult.CONTINUE
+                return await self._take() if final else ProcessFrameResult.CONTINUE
             self._begin()  # words of a sound that was too soft to be noticed
             self._policy.speech_stopped(self._now())
-        self._words = text
+        self._words = text or self._words
         self._policy.transcript(text, self._now(), final=final)
         return await self._decide()
 

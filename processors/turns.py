@@ -99,14 +99,21 @@ class EndOfTurn:
         self._final_at = None
 
     def transcript(self, text: str, now: float, *, final: bool) -> None:
-        """Recognised text; `final` when the recogniser has flushed all the audio of the pause."""
-        self._text = text
-        self._text_at = now
+        """Recognised text; `final` when the recogniser has flushed all the audio of the pause.
+
+        Without words it says that there were none since the last that came, if it is final.
+        """
+        if text.strip():
+            self._text = text
+            self._text_at = now
         if final:
             self._final_at = now
 
-    def ends_at(self) -> float | None:
-        """When the turn ends if nothing more happens; None while the caller speaks."""
+    def ends_at(self, expected_by: float | None = None) -> float | None:
+        """When the turn ends if nothing more happens; None while the caller speaks.
+
+        `expected_by`: words are still on their way, and it is known by then whether they come.
+        """
         stopped = self._stopped_at
         if stopped is None:
             return None
@@ -125,6 +132,8 @@ class EndOfTurn:
             settled = stopped + self._waits.transcript_ms
         else:
             settled = stopped + self._waits.empty_ms
+        if self._final_at is None and expected_by is not None:
+            settled = max(settled, expected_by)
         return max(agreed, settled)
 
 
@@ -132,9 +141,18 @@ class TurnStop(BaseUserTurnStopStrategy):
     """Feeds the policy from frames, and ends the turn when it says so."""
 
     def __init__(
-        self, policy: EndOfTurn, *, meter: SpeechMeter, model: SmartTurn | None, early_ms: float, clock: Clock
+        self,
+        policy: EndOfTurn,
+        *,
+        meter: SpeechMeter,
+        model: SmartTurn | None,
+        early_ms: float,
+        clock: Clock,
+        expected_by: Callable[[], float | None] = lambda: None,
     ) -> None:
+        """`expected_by`: until when words of the present pause may still come; None: none are awaited."""
         super().__init__()
+        self._expected_by = expected_by
         self._policy = policy
         self._meter = meter
         self._model = model
@@ -183,7 +201,7 @@ class TurnStop(BaseUserTurnStopStrategy):
             elif not self._asked:
                 self._ask()
         elif isinstance(frame, TranscriptionFrame):
-            if not self._speaking:
+            if not self._speaking and frame.text.strip():
                 self._policy.speech_was_missed(self._now())
             self._policy.transcript(frame.text, self._now(), final=is_settled(frame))
         elif isinstance(frame, InterimTranscriptionFrame):
@@ -229,7 +247,7 @@ class TurnStop(BaseUserTurnStopStrategy):
 
     def _arm(self) -> None:
         self._cancel_timer()
-        ends_at = self._policy.ends_at()
+        ends_at = self._policy.ends_at(self._expected_by())
         if ends_at is None:
             return
         delay_s = max(0.0, ends_at - self._now()) / 1000
@@ -237,7 +255,7 @@ class TurnStop(BaseUserTurnStopStrategy):
 
     def _end(self) -> None:
         self._timer = None
-        ends_at = self._policy.ends_at()
+        ends_at = self._policy.ends_at(self._expected_by())
         if ends_at is not None and ends_at <= self._now() + 0.5:
             self._ending = asyncio.ensure_future(self.trigger_user_turn_stopped())
         else:
@@ -299,6 +317,7 @@ def listen(
         model=parts.smart_turn if turn.smart_turn else None,
         early_ms=turn.vad_stop_ms / 2,
         clock=parts.clock,
+        expected_by=parts.ears.expected_by,
     )
     return LLMUserAggregator(
         parts.context,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from deepgram.core.unchecked_base_model import construct_type
+from deepgram.listen.v1.types import ListenV1Results
 from livekit import rtc
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
@@ -18,19 +20,23 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     LLMContextFrame,
     OutputAudioRawFrame,
+    TranscriptionFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.anthropic.llm import AnthropicLLMService
 from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
+from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.base_llm import BaseOpenAILLMService
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.livekit.transport import LiveKitOutputTransport, LiveKitTransport, LiveKitTransportClient
+from websockets.protocol import State
 
 from callwright.speech import Utterance, UtteranceEnd
-from callwright.upstream.ears import SmartTurn, SpeechMeter
+from callwright.upstream.ears import EmptyFinals, SmartTurn, SpeechMeter, is_connected, is_settled, reaches_s
 from callwright.upstream.mind import Ask
 from callwright.upstream.room import RoomTransport, disconnect_reason
 
@@ -298,6 +304,70 @@ def test_cartesia_still_tells_the_words_of_a_message_before_it_reads_the_next() 
     source = inspect.getsource(CartesiaTTSService._process_messages)
     assert "await self.add_word_timestamps(" in source
     assert 'msg["word_timestamps"]["words"], msg["word_timestamps"]["start"]' in source
+
+
+# -- the recognisers' connections
+
+
+def _deepgram() -> Any:
+    class Deepgram(EmptyFinals, DeepgramSTTService):
+        pushed: list[Frame]
+
+        async def push_frame(self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
+            if isinstance(frame, TranscriptionFrame):
+                frame.finalized, self._finalize_pending = self._finalize_pending, False
+            self.pushed.append(frame)
+
+    service = Deepgram(api_key="k", base_url="ws://127.0.0.1:1")
+    service.pushed = []
+    return service
+
+
+def _results(text: str, *, from_finalize: bool = True) -> ListenV1Results:
+    body = {
+        "type": "Results",
+        "channel_index": [0, 1],
+        "start": 1.5,
+        "duration": 0.5,
+        "is_final": True,
+        "from_finalize": from_finalize,
+        "channel": {"alternatives": [{"transcript": text, "confidence": 1.0, "words": []}]},
+        "metadata": {"request_id": "", "model_info": {"name": "", "version": "", "arch": ""}, "model_uuid": ""},
+    }
+    return cast("ListenV1Results", construct_type(type_=ListenV1Results, object_=body))
+
+
+@pytest.mark.parametrize("text", ["", "Yes."])
+async def test_deepgrams_answer_to_a_finalize_comes_once_with_or_without_words(text: str) -> None:
+    service = _deepgram()
+    service.request_finalize()
+    await service._on_message(_results(text))
+    finals = [frame for frame in service.pushed if isinstance(frame, TranscriptionFrame)]
+    assert [(frame.text, is_settled(frame), reaches_s(frame)) for frame in finals] == [(text, True, 2.0)]
+    assert not service._finalize_pending
+
+
+async def test_an_empty_final_that_nobody_asked_for_or_that_is_late_is_no_news() -> None:
+    service = _deepgram()
+    await service._on_message(_results("", from_finalize=False))
+    await service._on_message(_results(""))  # the caller has begun again since the Finalize
+    assert service.pushed == []
+
+
+def test_a_recogniser_still_keeps_its_connection_where_we_look() -> None:
+    deepgram = _deepgram()
+    assert not is_connected(deepgram)
+    deepgram._connection = object()
+    assert is_connected(deepgram)
+    assert "self._connection = None" in inspect.getsource(DeepgramSTTService._connection_handler)
+    assert "self._connection = None" in inspect.getsource(DeepgramSTTService.run_stt)
+    flux: Any = DeepgramFluxSTTService(api_key="k", url="ws://127.0.0.1:1")
+    assert not is_connected(flux)
+    flux._websocket = SimpleNamespace(state=State.OPEN)
+    assert is_connected(flux)
+    flux._websocket = SimpleNamespace(state=State.CLOSED)
+    assert not is_connected(flux)
+    assert is_connected(object())
 
 
 def test_smart_turn_still_predicts_from_an_array() -> None:

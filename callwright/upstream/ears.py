@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import TranscriptionFrame
+from pipecat.utils.time import time_now_iso8601
+from websockets.protocol import State
 
 from callwright.loudness import Loudness
 
@@ -67,6 +70,41 @@ def is_settled(frame: TranscriptionFrame) -> bool:
     Pipecat marks the reply to its own Finalize; Deepgram also says `speech_final` of finals it ends itself.
     """
     return bool(frame.finalized) or bool(getattr(frame.result, "speech_final", False))
+
+
+def reaches_s(frame: TranscriptionFrame) -> float | None:
+    """Up to which second of the audio of its connection this final text goes; None where the vendor does not say.
+
+    Deepgram's finals cover spans that follow each other without a gap.
+    """
+    start, duration = getattr(frame.result, "start", None), getattr(frame.result, "duration", None)
+    return float(start) + float(duration) if start is not None and duration is not None else None
+
+
+def is_connected(service: Any) -> bool:
+    """Whether a recogniser has its connection: Pipecat reports a lost one late, or, closed with 1000, never.
+
+    Deepgram's service keeps it in `_connection`, Flux and others a socket in `_websocket`. One with neither is
+    taken to need none.
+    """
+    socket = getattr(service, "_websocket", service)
+    if socket is not service:
+        return socket is not None and socket.state is State.OPEN
+    return getattr(service, "_connection", service) is not None
+
+
+class EmptyFinals:
+    """Mixin for Deepgram's service, which keeps it to itself when the answer to a Finalize has no words in it.
+
+    That nothing was said is news as well: a cough need not be waited for.
+    """
+
+    async def _on_message(self, message: Any) -> None:
+        await super()._on_message(message)  # type: ignore[misc]
+        service: Any = self
+        if getattr(message, "from_finalize", False) and service._finalize_pending:
+            user, now = service._user_id, time_now_iso8601()
+            await service.push_frame(TranscriptionFrame("", user, now, result=message))
 
 
 class SmartTurn:

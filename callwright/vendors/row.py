@@ -12,11 +12,20 @@ from callwright.stage import Stage
 from callwright.vendors.endpoint import Root, parse_root
 
 Ability = Literal[
-    "word_timestamps", "word_ends", "end_of_turn", "streaming", "parallel_tools", "prompt_cache", "gross_prompt_tokens"
+    "word_timestamps",
+    "word_ends",
+    "end_of_turn",
+    "empty_finals",
+    "streaming",
+    "parallel_tools",
+    "prompt_cache",
+    "gross_prompt_tokens",
 ]
 """What a vendor can do.
 
 word_ends            its voice says where words end, in messages that `upstream.voice.WordEnds` reads
+end_of_turn          its ears judge for themselves when the caller has finished, and settle nothing before
+empty_finals         its ears answer the end of speech even when there was no word, as `upstream.ears.EmptyFinals` reads
 gross_prompt_tokens  its count of prompt tokens includes those read from its cache
 """
 Settings = Mapping[str, JsonValue]

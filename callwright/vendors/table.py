@@ -161,7 +161,7 @@ ROWS: tuple[Vendor, ...] = (
                 "constructor",
             ),
         },
-        abilities=frozenset({"streaming"}),
+        abilities=frozenset({"streaming", "empty_finals"}),
         rates=(8000, 16000, 24000, 32000, 44100, 48000),
         stand_in=True,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -203,6 +203,25 @@ async def test_final_words_alone_begin_a_turn_and_interim_ones_do_not() -> None:
         assert it.turns == 0
         await it.words("Hello.")
         assert it.turns == 1
+
+
+async def test_the_news_that_there_was_no_word_begins_nothing() -> None:
+    async with scene() as it:
+        await it.words("")
+        assert (it.turns, it.keeper.log, it.forgotten) == (0, [], 0)
+
+
+async def test_a_cough_that_is_settled_to_be_none_lets_the_agent_go_on_at_once() -> None:
+    async with scene() as it:
+        await it.sound(NEAR, 120, starting=True)
+        await it.speech()
+        await it.sound(NEAR, 300)
+        await it.silence()
+        assert it.keeper.silent
+        await it.wait(100)
+        await it.words("")
+        assert not it.keeper.silent
+        assert it.turns == 0
 
 
 async def test_within_a_turn_nothing_begins_another() -> None:
@@ -500,9 +519,9 @@ async def _ended(stop: TurnStop) -> bool:
     return ended.is_set()
 
 
-def _stop(clock: ManualClock) -> TurnStop:
+def _stop(clock: ManualClock, expected_by: Callable[[], float | None] = lambda: None) -> TurnStop:
     meter: Any = SimpleNamespace(pause_ms=0)
-    return TurnStop(EndOfTurn(Waits()), meter=meter, model=None, early_ms=100, clock=clock)
+    return TurnStop(EndOfTurn(Waits()), meter=meter, model=None, early_ms=100, clock=clock, expected_by=expected_by)
 
 
 async def test_a_turn_granted_after_its_final_transcript_still_ends() -> None:
@@ -517,6 +536,26 @@ async def test_a_turn_granted_after_its_final_transcript_still_ends() -> None:
     await stop.process_frame(frame)
     clock.advance(ms=1000)
     assert await _ended(stop)
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_a_turn_does_not_end_while_its_words_are_on_their_way(awaited: bool) -> None:
+    clock = ManualClock()
+    stop = _stop(clock, lambda: clock.monotonic_ns() / 1e6 + 500 if awaited else None)
+    await stop.process_frame(VADUserStartedSpeakingFrame())
+    await stop.process_frame(VADUserStoppedSpeakingFrame())
+    clock.advance(ms=5000)
+    assert await _ended(stop) is not awaited
+
+
+async def test_the_news_that_there_was_no_word_is_no_pause_of_a_turn() -> None:
+    clock = ManualClock()
+    stop = _stop(clock)
+    frame = TranscriptionFrame("", "caller", "")
+    frame.finalized = True
+    await stop.process_frame(frame)
+    clock.advance(ms=5000)
+    assert not await _ended(stop)
 
 
 async def test_a_turn_granted_while_the_caller_still_speaks_does_not_end() -> None:

@@ -88,6 +88,39 @@ def test_a_noise_without_words_ends_as_an_empty_turn() -> None:
     assert turn.ends_at() == 1000 + WAITS.empty_ms
 
 
+def test_words_that_are_on_their_way_are_waited_for() -> None:
+    for text, final in (("", False), (UNCLEAR, False)):
+        turn = policy()
+        turn.transcript(text, 900, final=final)
+        turn.verdict(True, 950)
+        turn.speech_stopped(1000)
+        assert turn.ends_at(expected_by=3500) == 3500
+
+
+def test_words_that_have_come_are_not_waited_for() -> None:
+    turn = policy()
+    turn.verdict(True, 950)
+    turn.speech_stopped(1000)
+    turn.transcript(UNCLEAR, 1060, final=True)
+    assert turn.ends_at(expected_by=3500) == 1060
+
+
+def test_the_news_that_there_was_no_word_ends_the_wait_and_takes_none_away() -> None:
+    cough, spoken = policy(), policy()
+    spoken.transcript(UNCLEAR, 900, final=False)
+    for turn in (cough, spoken):
+        turn.verdict(True, 950)
+        turn.speech_stopped(1000)
+        turn.transcript("", 1200, final=True)
+    assert cough.ends_at() == 1200
+    assert spoken.ends_at() == 1200
+    finished = policy()
+    finished.transcript("Can you book it on Tuesday and.", 900, final=False)
+    finished.speech_stopped(1000)
+    finished.transcript("", 1200, final=True)
+    assert finished.ends_at() == 1000 + WAITS.incomplete_ms
+
+
 def test_a_new_turn_knows_nothing_of_the_last() -> None:
     turn = policy()
     turn.transcript(UNCLEAR, 900, final=True)
