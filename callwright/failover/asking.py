@@ -227,6 +227,8 @@ class Asking:
                     self._kept = asyncio.get_running_loop().create_future()
                     await self._close("dropped")
                 case GiveUp(category, permanent):
+                    if not self._stopped:
+                        await self._open()  # an empty answer: nobody waits any more
                     await self._close("dropped")
                     await self._speaker.gave_up(category, permanent)
                 case Trouble(vendor, what, waited_ms, action):

@@ -31,7 +31,7 @@ async def test_a_tool_that_the_caller_talked_over_is_done_once_and_the_model_is_
     @tool
     async def reserve() -> str:
         """Reserve it."""
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(4.5)  # longer than the caller takes to be answered about the weather
         done.append("reserved")
         return "reserved as number 7"
 
@@ -44,7 +44,7 @@ async def test_a_tool_that_the_caller_talked_over_is_done_once_and_the_model_is_
         "say: Please book it.",
         "wait: {agent_words: 3}",
         "talk_over: Tell me the weather.",
-        "silence: 4",
+        "silence: 5",
         "say: Are you there?",
         "wait: {quiet_ms: 600}",
         "hang_up",
