@@ -262,6 +262,26 @@ class VendorFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StageTroubled(Event):
+    """A stage kept the caller waiting, or failed, and what was done about it; `waited_ms` counts from what it was given.
+
+    what    no_transcript, no_first_token, tokens_stopped, no_first_audio, audio_stopped (it was silent for too long);
+            refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
+            marker, or at the limit of its length), empty (an answer without anything in it)
+    action  retry (the same vendor again), next (another one), hedge (the same one once more, beside the first), go_on
+            (continue what has begun), gave_up (nothing is left to try, and the caller is told)
+    """
+
+    kind: ClassVar[str] = "stage_troubled"
+    turn: int
+    stage: str
+    vendor: str
+    what: str
+    waited_ms: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded(Event):
     """The last event of a call; `reason` is a short name (caller_left …), `detail` a sentence."""
 
@@ -315,6 +335,7 @@ KINDS: Mapping[str, type[Event]] = {
         ToolEnded,
         Usage,
         VendorFailed,
+        StageTroubled,
         CallEnded,
     )
 }
