@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cache
 
+from callwright.pace import LETTERS_PER_S
 from callwright.speech import Utterance
 from processors.placement import Pace, Placed, Placement
 from processors.spoken import spoken
@@ -17,9 +18,6 @@ from processors.spoken import spoken
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 """A word as it is written; in scripts without spaces each character is one."""
-
-LETTERS_PER_S = 14
-"""Of ordinary speech: 150 words a minute of five letters and a space are 15; where nothing better is known."""
 
 
 @dataclass(frozen=True, slots=True)
