@@ -22,6 +22,7 @@ from pipecat.pipeline.pipeline import Pipeline as PipecatPipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.tts_service import TTSService, WebsocketTTSService
 from pipecat.utils.errors import ErrorCategory
 from pipecat.workers.runner import WorkerRunner
 
@@ -30,7 +31,10 @@ from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
 from callwright.config import Config
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
+from callwright.failover.seat import Seat
+from callwright.failover.voice import Voices
 from callwright.lane import Lane
+from callwright.lines import Lines, Shelf
 from callwright.parts import Parts
 from callwright.pipeline import arrange, pipeline_function
 from callwright.records import events
@@ -42,9 +46,9 @@ from callwright.records.tables import write_call
 from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
-from callwright.stage import STAGES, Stage
+from callwright.stage import STAGES, Stage, StageConfig
 from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
-from callwright.upstream.voice import WordEnds
+from callwright.upstream.voice import Drops, WordEnds
 from callwright.vendors.failure import next_step
 from callwright.voice import Voice, attentive
 
@@ -112,6 +116,7 @@ class LiveCall:
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
+        self._lines: Lines | None = None
 
     # -- what tools may do (tools.Call)
 
@@ -254,15 +259,20 @@ class LiveCall:
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
         ears = vendors.build("stt", config.stt, sample_rate=SMART_TURN_RATE)
         mind = vendors.build("llm", config.llm, system_prompt=agent.prompt, has_tools=bool(agent.tools))
-        knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
-        voice: Voice = vendors.build(
-            "tts",
-            config.tts,
-            sample_rate=config.room.output_rate,
-            specialise=lambda service: attentive(service, *knows),
+        rate = config.room.output_rate
+        self._lines = Lines(Shelf(Path(config.call.lines_cache)), config.tts.line, rate, scribe)
+        voice = Voices(
+            [Seat(number, one, _voice(one, rate)) for number, one in enumerate(config.tts.line)],
+            self._lines,
+            config.watch,
+            self._clock,
+            rate=rate,
+            store_ms=lambda: room.playback.store * 1000 / rate,
+            witness=scribe,
+            gave_up=self._voiceless,
         )
         context = LLMContext([{"role": "user", "content": CONNECTED}])
-        scribe.watch(ears=ears, mind=mind, voice=voice)
+        scribe.watch(ears=ears, mind=mind)
         return Parts(
             agent=agent,
             config=config,
@@ -325,6 +335,9 @@ class LiveCall:
             self.drop(Ending("sample_rate", str(error), ok=False, error=error))
             return
         self._parts.room.show_state("listening")
+        lines = [APOLOGY, REPEAT, self._agent.greeting or "", self._agent.farewell]
+        assert self._lines
+        self._spawn(self._lines.prepare(lines))
         self._spawn(self._course())
         self._spawn(self._watch_records())
 
@@ -420,12 +433,20 @@ class LiveCall:
         if permanent:
             failure = VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
             ending = Ending("vendor_failed", message, ok=False, error=failure)
-            if stage == "tts":
-                self.drop(ending)
-            else:
-                self.hang_up(ending, APOLOGY)
+            self.hang_up(ending, APOLOGY)
         elif stage == "llm" and not self.ending:
             await self.say(REPEAT)
+
+    def _voiceless(self, in_a_row: int, for_good: bool, voice: StageConfig, why: str) -> None:
+        """No voice could say a text. Once is said to the caller, from the lines; twice in a row ends the call."""
+        if self.ending:
+            return
+        if in_a_row < 2 and not for_good:
+            self._spawn(self._say(Say(REPEAT, remembered=False)))
+            return
+        message = next_step("tts", voice.vendor, why, vendors.find("tts", voice.vendor).key_env)
+        error = VendorPermanent(message, stage="tts", vendor=voice.vendor, category=why)
+        self.hang_up(Ending("vendor_failed", message, ok=False, error=error), APOLOGY)
 
     # -- what the room tells (room.Listener)
 
@@ -479,6 +500,20 @@ class LiveCall:
         logger.opt(exception=bug).debug("call {}: a task of the call failed", self.id)
         error = CallwrightError(f"a fault of ours ended the call ({type(bug).__name__}); please report it")
         self.drop(Ending("fault", str(error), ok=False, error=error))
+
+
+def _voice(config: StageConfig, rate: int) -> Voice:
+    """A vendor's voice with all that is known of its messages."""
+    abilities = vendors.find("tts", config.vendor).abilities
+
+    def specialise(service: type[TTSService]) -> type[TTSService]:
+        knows: list[type] = [WordEnds] if "word_ends" in abilities else []
+        if issubclass(service, WebsocketTTSService):
+            knows.append(Drops)
+        return attentive(service, *knows)
+
+    voice: Voice = vendors.build("tts", config, sample_rate=rate, specialise=specialise)
+    return voice
 
 
 def _wrong_rate(parts: Parts, order: list[FrameProcessor]) -> ConfigError | None:

@@ -25,10 +25,10 @@ def letters(text: str) -> int:
 
 @dataclass
 class Pace:
-    """One voice's: `factor` times the usual length."""
+    """One voice's: `factor` times the usual length, learned from `heard` letters (no more than count)."""
 
     factor: float = 1.0
-    _heard: float = 0.0
+    heard: float = 0.0
 
     def expected_ms(self, said: int) -> float:
         """How long so many letters take."""
@@ -38,7 +38,7 @@ class Pace:
         """So many letters took so long, pauses included."""
         if said <= 0 or took_ms <= 0:
             return
-        self._heard = min(self._heard + said, _MEMORY)
+        self.heard = min(self.heard + said, _MEMORY)
         ratio = took_ms * LETTERS_PER_S / 1000 / said
-        factor = self.factor + (ratio - self.factor) * min(1.0, said / self._heard)
+        factor = self.factor + (ratio - self.factor) * min(1.0, said / self.heard)
         self.factor = min(max(factor, _FASTEST), _SLOWEST)

@@ -15,12 +15,12 @@ from pipecat.services.stt_service import STTService
 from callwright.agent import Agent
 from callwright.clock import Clock
 from callwright.config import Config
+from callwright.failover.voice import Voices
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.scribe import Scribe
 from callwright.tools import Call
 from callwright.upstream.ears import SmartTurn
-from callwright.voice import Voice
 
 
 @dataclass
@@ -30,7 +30,8 @@ class Parts:
     agent, config      who speaks, and how it is set up
     call               say and end, as tools have them
     room               `room.input` and `room.output` are its two ends in the pipeline
-    ears, mind, voice  the vendors' services (speech to text, model, text to speech)
+    ears, mind         the vendors' services (speech to text, model)
+    voice              all who can speak (text to speech), and the lines rendered beforehand
     context            the conversation as the model sees it
     journal, scribe    where facts go; the scribe also counts the turns
     """
@@ -42,7 +43,7 @@ class Parts:
     room: Room
     ears: STTService
     mind: LLMService[Any]
-    voice: Voice
+    voice: Voices
     context: LLMContext
     journal: Journal
     scribe: Scribe

@@ -65,6 +65,7 @@ class SpeechQueue:
         self._next = 0
         self._over: deque[str] = deque(maxlen=64)
         self._forgotten: dict[str, int] = {}  # stretches of the last speech, and where they ended
+        self._trimmed: dict[str, int] = {}
 
     def append(self, stretch: str, pcm: bytes) -> None:
         """More audio of `stretch`; a new one is played after all others, one that is over is not played."""
@@ -75,8 +76,10 @@ class SpeechQueue:
             base = track.base + track.samples if track else self._forgotten.get(stretch, 0)
             track = _Track(stretch, base)
             self._items.append(track)
+        if (end := self._trimmed.get(stretch)) is not None:
+            pcm = pcm[: 2 * max(0, end - track.base - track.samples)]
         track.pcm += pcm
-        track.closed = False
+        track.closed = stretch in self._trimmed
 
     def close(self, stretch: str, *, over: bool = False) -> None:
         """No more audio of `stretch` is expected; if it is `over`, none is taken either."""
@@ -85,6 +88,19 @@ class SpeechQueue:
             track.closed = True
         if over:
             self._over.append(stretch)
+
+    def trim(self, stretch: str, end: int) -> None:
+        """Nothing of `stretch` from sample `end` on is played, unless it is taken already; it needs no `close`."""
+        self._trimmed[stretch] = end
+        _, track = self._find(stretch)
+        if track is not None:
+            del track.pcm[2 * max(track.at, end - track.base) :]
+            track.closed = True
+
+    @property
+    def waiting(self) -> int:
+        """Samples that are left to take."""
+        return sum(item.samples - item.at for item in self._items[self._next :] if isinstance(item, _Track))
 
     def mark(self, frame: Frame) -> None:
         """`frame` is due when everything queued before it has been played."""
@@ -131,6 +147,7 @@ class SpeechQueue:
         """Drop everything; the frames that were still waiting and must not be lost."""
         kept = [item for item in self._items[self._next :] if isinstance(item, Frame) and not item.interruptible]
         self._items.clear()
+        self._trimmed.clear()
         self._next = 0
         return kept
 
@@ -229,6 +246,16 @@ class Playback:
     def close(self, stretch: str, *, over: bool = False) -> None:
         self._queue.close(stretch, over=over)
         self._wake.set()
+
+    def trim(self, stretch: str, end: int) -> None:
+        """Play nothing of `stretch` from sample `end` on, as far as it has not been handed over."""
+        self._queue.trim(stretch, end)
+        self._wake.set()
+
+    @property
+    def store(self) -> int:
+        """Samples that the caller has still to hear."""
+        return self._queue.waiting + self.submitted - self.played
 
     def mark(self, frame: Frame) -> None:
         """Have `frame` pushed when everything before it has been played."""

@@ -263,7 +263,7 @@ class VendorFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StageTroubled(Event):
-    """A stage kept the caller waiting, or failed, and what was done about it; `waited_ms` counts from what it was given.
+    """A stage kept the caller waiting, or failed, and what was done; `waited_ms` counts from what it was given.
 
     what    no_transcript, no_first_token, tokens_stopped, no_first_audio, audio_stopped (it was silent for too long);
             refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
