@@ -200,8 +200,9 @@ class Stretch:
             count = max(clause, heard)
         if count == len(self.tokens):
             return count, samples
-        following = places[count]
-        return count, min(samples, following.start if following else samples)
+        following, before = places[count], places[count - 1] if count else None
+        end = following.start if following else before.end if before and self.timed else samples
+        return count, min(samples, end)
 
     def withdraw(self, count: int, offset: int) -> None:
         """Only the first `count` tokens are part of it, and nothing from sample `offset` on."""
