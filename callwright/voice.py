@@ -10,7 +10,7 @@ from pipecat.frames.frames import AggregatedTextFrame, Frame, InterruptionFrame,
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.tts_service import TTSService
 
-from callwright.upstream.voice import renew
+from callwright.upstream.voice import connect, disconnect
 
 
 class VoiceListener(Protocol):
@@ -38,17 +38,22 @@ class Voice(TTSService):
     """What every vendor's voice can do once it is attentive."""
 
     listener: VoiceListener | None = None
+    leaving = False
+    """While it hangs up on its vendor: what fails now is no failure of what comes next."""
     _cause: Frame | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        self.leaving = isinstance(frame, Afresh)
         if isinstance(frame, AggregatedTextFrame | TTSSpeakFrame):
             self._cause = frame
         try:
             await super().process_frame(frame, direction)
+            if self.leaving:
+                await disconnect(self)
         finally:
-            self._cause = None
+            self._cause, self.leaving = None, False
         if isinstance(frame, Afresh):
-            await renew(self)
+            await connect(self)
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         if self.listener and self._cause:

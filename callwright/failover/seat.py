@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from pipecat.frames.frames import CancelFrame, EndFrame, Frame, StartFrame
+from pipecat.frames.frames import CancelFrame, EndFrame, ErrorFrame, Frame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 
 from callwright.failover.branch import Branch
@@ -84,7 +84,7 @@ class Seat:
             self.ready.set()
         elif isinstance(frame, EndFrame | CancelFrame):
             self._gone.set()
-        elif self._owner:
+        elif self._owner and not (isinstance(frame, ErrorFrame) and self.voice.leaving):
             await self._owner.pushed(self, frame, direction)
 
     # -- what its voice tells (voice.VoiceListener)

@@ -10,12 +10,20 @@ from typing import Any
 
 from pipecat.services.tts_service import TTSService, WebsocketTTSService
 
-RENEW_LIMIT_S = 3.0
-"""For a close and a handshake; a caller does not wait longer for a voice, and the next use tries again."""
+CONNECT_LIMIT_S = 3.0
+"""For a close or a handshake; a caller does not wait longer for a voice, and its next use tries again."""
 
 
-async def renew(voice: TTSService) -> None:
-    """Forget that the voice failed and connect anew.
+async def disconnect(voice: TTSService) -> None:
+    """Close its connection, if it keeps one, and end everything that is open on it."""
+    if isinstance(voice, WebsocketTTSService):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await voice._disconnect()
+
+
+async def connect(voice: TTSService) -> None:
+    """Forget that the voice failed and connect it. Only after `disconnect`.
 
     Pipecat writes a service off for the rest of its life after a refusal or three drops, and then no longer reads
     what comes over a later connection.
@@ -23,8 +31,7 @@ async def renew(voice: TTSService) -> None:
     await voice.set_usable(True)
     if isinstance(voice, WebsocketTTSService):
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RENEW_LIMIT_S):
-                await voice._disconnect()
+            async with asyncio.timeout(CONNECT_LIMIT_S):
                 await voice._connect()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from collections.abc import AsyncGenerator, Sequence
 from types import SimpleNamespace
@@ -25,21 +24,21 @@ from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.text.base_text_aggregator import TextType
 from pydantic import SecretStr
+from voices_world import Keeper, Notes
 
 from callwright.clock import SystemClock
 from callwright.failover.seat import Seat
 from callwright.failover.voice import Voices
 from callwright.sections import WatchConfig
-from callwright.speech import Piece, Role, Say, Utterance, UtteranceEnd
+from callwright.speech import Piece, Role, Say, UtteranceEnd
 from callwright.stage import StageConfig
 from callwright.voice import attentive
-
-from voices_world import Keeper, Notes
 
 RATE = 16_000
 WORD_MS = 300
 LIMITS = WatchConfig(first_audio_ms=200, audio_gap_ms=100, turn_budget_ms=3000)
 LOUD = array("h", [3000, -3000] * (RATE * WORD_MS // 2000)).tobytes()
+
 
 class Vendor(TTSService):
     """A websocket-like voice: a word takes 300 ms and is timed; what goes wrong, and when, is scripted."""
@@ -82,9 +81,7 @@ class Vendor(TTSService):
             at = self._position.get(context_id, 0)
             self._position[context_id] = at + 1
             await self.add_word_timestamps([(word, at * WORD_MS / 1000)], context_id)
-            await self.append_to_audio_context(
-                context_id, TTSAudioRawFrame(LOUD, RATE, 1, context_id=context_id)
-            )
+            await self.append_to_audio_context(context_id, TTSAudioRawFrame(LOUD, RATE, 1, context_id=context_id))
         yield None
 
     def can_generate_metrics(self) -> bool:
@@ -302,19 +299,23 @@ async def test_an_interruption_passes_at_once_and_nothing_of_before_comes_after_
 
 async def test_late_audio_of_an_abandoned_attempt_is_refused() -> None:
     made = Set(["mute"], [])
-    vendor = made.vendors[0]
+    first, second = made.vendors
 
-    async def too_late() -> None:
-        while not vendor.get_audio_contexts():
-            await asyncio.sleep(0.01)
-        context = vendor.get_audio_contexts()[0]
-        while made.notes.asked != ["a", "b"]:
-            await asyncio.sleep(0.005)
-        await vendor.push_frame(TTSAudioRawFrame(LOUD * 5, RATE, 1, context_id=context))
+    async def while_the_next_speaks(_: Any, context_id: str, text: str) -> None:
+        stale = TTSAudioRawFrame(LOUD * 5, RATE, 1, context_id=abandoned[0])
+        await first.push_frame(stale)
+        late.append(stale)
 
-    late = asyncio.create_task(too_late())
+    abandoned: list[str] = []
+    late: list[Frame] = []
+
+    async def while_the_first_is_asked(_: Any, context_id: str, text: str) -> None:
+        abandoned.append(context_id)
+
+    first.add_event_handler("on_tts_request", while_the_first_is_asked)
+    second.add_event_handler("on_tts_request", while_the_next_speaks)
     down = await made.hear(*made.answer("One two."))
-    await late
+    assert len(late) == 1
     assert [words for _, words in sounds(down)] == [2]
 
 

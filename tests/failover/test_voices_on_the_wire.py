@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ from pipecat.pipeline.worker import PipelineParams
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.utils.text.base_text_aggregator import TextType
 from pydantic import SecretStr
+from voices_world import Keeper, Notes
 
 from callwright.call import _voice
 from callwright.clock import SystemClock
@@ -29,13 +29,12 @@ from callwright.speech import Piece, UtteranceEnd
 from callwright.stage import StageConfig
 from callwright.vendors import find
 
-from voices_world import Keeper, Notes
-
 pytestmark = pytest.mark.skipif(
     shutil.which("flite") is None and shutil.which("espeak-ng") is None, reason="no speech engine is installed"
 )
 RATE = 24_000
-LIMITS = WatchConfig(first_audio_ms=600, audio_gap_ms=200)
+LIMITS = WatchConfig(first_audio_ms=4000, audio_gap_ms=1500, turn_budget_ms=60_000)
+"""Wide: the speech engine of the stand-ins may have to share a busy machine, and what is tested is not its speed."""
 TEXT = "Your appointment is on Monday at nine. Please bring your insurance card, and come ten minutes early."
 KEYS = ("first", "second")
 
@@ -101,7 +100,7 @@ FAULTS = {
     "no connection": Fault(stage="tts", kind="refuse_connect", moment="connect", count=9),
     "error in answer": Fault(stage="tts", kind="status", moment="before", status=500),
     "never answers": Fault(stage="tts", kind="stall", moment="before"),
-    "hangs": Fault(stage="tts", kind="hang", moment="before", stall_s=1.5),
+    "hangs": Fault(stage="tts", kind="hang", moment="before", stall_s=9),
     "closes before": Fault(stage="tts", kind="drop", moment="before", close_code=1000),
     "dies before": Fault(stage="tts", kind="drop", moment="before"),
     "no audio": Fault(stage="tts", kind="empty", moment="before"),
@@ -116,7 +115,7 @@ FAULTS = {
 @pytest.mark.parametrize("vendors", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids=lambda two: two[0])
 @pytest.mark.parametrize("what", FAULTS)
 async def test_under_any_fault_the_whole_text_is_said(server: VendorServer, vendors: Any, what: str) -> None:
-    server.account(KEYS[0]).faults.add(FAULTS[what])
+    server.accounts.get(KEYS[0]).faults.add(FAULTS[what])
     call = Call(server, *vendors)
     frames = call.answer(TEXT)
     utterance = frames[1].utterance  # type: ignore[attr-defined]
@@ -132,7 +131,7 @@ async def test_under_any_fault_the_whole_text_is_said(server: VendorServer, vend
 @pytest.mark.parametrize("vendor", ["cartesia", "deepgram"])
 @pytest.mark.parametrize("what", ["never answers", "closes before", "dies before", "stops", "dies within"])
 async def test_one_voice_alone_comes_back_over_a_new_connection(server: VendorServer, vendor: str, what: str) -> None:
-    server.account(KEYS[0]).faults.add(FAULTS[what])
+    server.accounts.get(KEYS[0]).faults.add(FAULTS[what])
     call = Call(server, vendor)
     frames = call.answer(TEXT)
     await call.hear(SleepFrame(0.2), *frames, *call.answer("And this is what comes after it."))
@@ -141,30 +140,34 @@ async def test_one_voice_alone_comes_back_over_a_new_connection(server: VendorSe
     assert call.notes.ended.count(None) == 2
 
 
-async def test_a_voice_that_was_written_off_is_asked_again_when_it_has_rested(server: VendorServer) -> None:
-    """Pipecat would never give a service work again after a 400."""
-    server.account(KEYS[0]).faults.add(Fault(stage="tts", kind="status", moment="connect", status=400, count=4))
-    call = Call(server, "cartesia", "deepgram")
-    clock = call.voices._clock = Leap()
-    seat = call.voices.seats[0]
-    first, second = call.answer("Good morning to you."), call.answer("And good morning again.")
-    leap = asyncio.create_task(clock.leap_when(lambda: call.notes.ended.count(None) == 1))
-    await call.hear(SleepFrame(0.2), *first, SleepFrame(1.5), *second)
-    await leap
-    assert call.notes.asked == ["sonic-3.6", "aura-2", "sonic-3.6"], call.notes
-    assert not seat.breaker.permanent
-    assert seat.breaker.failures == 0
+class Rested(Notes):
+    """A minute passes when somebody has said something."""
+
+    def __init__(self, clock: Leap) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def voice_ended(self, error: str | None) -> None:
+        super().voice_ended(error)
+        if error is None:
+            self._clock.ahead_ns += 60_000_000_000
 
 
 class Leap(SystemClock):
-    """A clock that a minute can be added to."""
-
     ahead_ns = 0
 
     def monotonic_ns(self) -> int:
         return super().monotonic_ns() + self.ahead_ns
 
-    async def leap_when(self, when: Callable[[], bool]) -> None:
-        while not when():
-            await asyncio.sleep(0.02)
-        self.ahead_ns = 60_000_000_000
+
+async def test_a_voice_that_was_written_off_is_asked_again_when_it_has_rested(server: VendorServer) -> None:
+    """Pipecat would never give a service work again after a 400."""
+    server.accounts.get(KEYS[0]).faults.add(Fault(stage="tts", kind="status", moment="connect", status=400, count=3))
+    call = Call(server, "cartesia", "deepgram")
+    clock = call.voices._clock = Leap()
+    call.notes = call.voices._witness = Rested(clock)
+    seat = call.voices.seats[0]
+    await call.hear(SleepFrame(0.2), *call.answer("Good morning to you."), *call.answer("And good morning again."))
+    assert call.notes.asked == ["sonic-3.6", "aura-2", "sonic-3.6"], call.notes
+    assert not seat.breaker.permanent
+    assert seat.breaker.failures == 0
