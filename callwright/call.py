@@ -29,7 +29,7 @@ from pipecat.workers.runner import WorkerRunner
 from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
-from callwright.config import Config
+from callwright.config import Config, WatchConfig
 from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
 from callwright.failover.seat import Seat
 from callwright.failover.voice import Voices
@@ -262,7 +262,7 @@ class LiveCall:
         rate = config.room.output_rate
         self._lines = Lines(Shelf(Path(config.call.lines_cache)), config.tts.line, rate, scribe)
         voice = Voices(
-            [Seat(number, one, _voice(one, rate)) for number, one in enumerate(config.tts.line)],
+            [Seat(number, one, _voice(one, rate, config.watch)) for number, one in enumerate(config.tts.line)],
             self._lines,
             config.watch,
             self._clock,
@@ -502,8 +502,8 @@ class LiveCall:
         self.drop(Ending("fault", str(error), ok=False, error=error))
 
 
-def _voice(config: StageConfig, rate: int) -> Voice:
-    """A vendor's voice with all that is known of its messages."""
+def _voice(config: StageConfig, rate: int, limits: WatchConfig) -> Voice:
+    """A vendor's voice with all that is known of its messages; the watch, not Pipecat, decides when it is too late."""
     abilities = vendors.find("tts", config.vendor).abilities
 
     def specialise(service: type[TTSService]) -> type[TTSService]:
@@ -512,7 +512,14 @@ def _voice(config: StageConfig, rate: int) -> Voice:
             knows.append(Drops)
         return attentive(service, *knows)
 
-    voice: Voice = vendors.build("tts", config, sample_rate=rate, specialise=specialise)
+    patience_s = max(3.0, 1.0 + max(limits.first_audio_ms, limits.audio_gap_ms) / 1000)
+    voice: Voice = vendors.build(
+        "tts",
+        config,
+        sample_rate=rate,
+        arguments={"stop_frame_timeout_s": patience_s},
+        specialise=specialise,
+    )
     return voice
 
 

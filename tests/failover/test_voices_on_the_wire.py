@@ -58,7 +58,7 @@ class Call:
         stages = [stage(server, vendor, key) for vendor, key in zip(vendors, KEYS, strict=False)]
         self.notes, self.keeper = Notes(), Keeper(RATE)
         self.voices: Any = Voices(
-            [Seat(number, one, _voice(one, RATE)) for number, one in enumerate(stages)],
+            [Seat(number, one, _voice(one, RATE, LIMITS)) for number, one in enumerate(stages)],
             SimpleNamespace(find=lambda text: None),
             LIMITS,
             SystemClock(),
