@@ -40,8 +40,9 @@ KEYS = ("first", "second")
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[VendorServer]:
-    async with VendorServer(default=AccountSettings(ears="oracle", speed=0)) as server:
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VendorServer]:
+    spoken = tmp_path_factory.getbasetemp() / "spoken"  # what was rendered once need not be again
+    async with VendorServer(default=AccountSettings(ears="oracle", speed=0), cache_dir=spoken) as server:
         yield server
 
 
