@@ -22,20 +22,16 @@ from pipecat.pipeline.pipeline import Pipeline as PipecatPipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.utils.errors import ErrorCategory
 from pipecat.workers.runner import WorkerRunner
 
-from callwright import vendors
 from callwright.agent import Agent
 from callwright.clock import Clock, SystemClock
-from callwright.config import Config, StageConfig
-from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError, VendorPermanent
-from callwright.failover.ears import Ears
-from callwright.failover.ears_leg import recogniser
-from callwright.failover.ears_watch import EarsWaits
-from callwright.failover.hedge import learned
-from callwright.failover.mind import Mind
+from callwright.config import Config
+from callwright.ending import Ending
+from callwright.errors import CallwrightError, ConfigError, RecordsError, RoomError
+from callwright.filler_lines import lines_of
 from callwright.lane import Lane
+from callwright.lines import Lines, Shelf
 from callwright.parts import Parts
 from callwright.pipeline import arrange, pipeline_function
 from callwright.records import events
@@ -44,22 +40,15 @@ from callwright.records.fold import CallRecord
 from callwright.records.journal import Entry, Journal
 from callwright.records.recording import Recording
 from callwright.records.tables import write_call
-from callwright.requests import Requests
 from callwright.room import Credentials, Room, room_error
 from callwright.scribe import Scribe
 from callwright.speech import Say
-from callwright.stage import STAGES, Stage
+from callwright.stage import STAGES
+from callwright.stages import build_ears, build_mind, build_voices
 from callwright.tool_call import CallRecords, Said, conversation
+from callwright.trouble import Trouble, fixed_lines, parting
 from callwright.upstream.ears import SMART_TURN_RATE, smart_turn
-from callwright.upstream.mind import Candid, candid
-from callwright.upstream.voice import WordEnds
-from callwright.vendors.failure import next_step
-from callwright.voice import Voice, attentive
 
-ENOUGH = 2
-"""The second time in a row that the caller is told of no answer, or was not understood, ends the call."""
-
-REPEAT = "I'm sorry, something went wrong for a moment. Could you say that again?"
 HEARD_LIMIT_S = 3.0
 """How long the greeting waits for the caller's client to subscribe to the agent's voice (0.2 s on loopback)."""
 
@@ -68,16 +57,6 @@ TOOLS_LIMIT_S = 15.0
 
 CONNECTED = "[The caller is connected.]"
 """First user message of every call: the vendors want a user first, and what varies must not be ahead of the cache."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why the call ended; `ok` is false where it is a failure, which `error` then explains in one line."""
-
-    reason: str
-    detail: str
-    ok: bool
-    error: CallwrightError | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +100,6 @@ class LiveCall:
         self._ending: asyncio.Future[Ending] | None = None
         self._reason: Ending | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unanswered = 0
         self._worker: PipelineWorker | None = None
         self._parts: Parts | None = None
         self._records: CallRecords | None = None
@@ -129,7 +107,7 @@ class LiveCall:
         self._recording: Recording | None = None
         self._recorded = Lane(SMART_TURN_RATE, config.room.output_rate)
         self._caller_there = asyncio.Event()
-        self._deafness: VendorPermanent | None = None
+        self._lines: Lines | None = None
 
     # -- what tools may do (tools.Call)
 
@@ -149,6 +127,10 @@ class LiveCall:
     async def say(self, text: str, *, remember: bool = True) -> None:
         """Queue `text` to be spoken; unless `remember` is false the model is shown what was heard of it."""
         await self._say(Say(text, role="statement" if remember else "filler", remembered=remember))
+
+    def queue(self, line: Say) -> None:
+        """Have `line` said, without waiting."""
+        self._spawn(self._say(line))
 
     async def _say(self, line: Say) -> None:
         if self._worker:
@@ -255,7 +237,7 @@ class LiveCall:
         )
         worker.set_reached_downstream_filter((_Spoken,))
         worker.add_event_handler("on_frame_reached_downstream", self._reached_end)
-        worker.add_event_handler("on_pipeline_error", self._stage_failed)
+        worker.add_event_handler("on_pipeline_error", self._processor_failed)
         worker.add_event_handler("on_pipeline_started", self._pipeline_started)
         worker.add_event_handler("on_setup_timeout", self._setup_timed_out)
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
@@ -283,25 +265,21 @@ class LiveCall:
             listener=self,
         )
         scribe = Scribe(journal, room, {stage: config.stage(stage) for stage in STAGES}, self._clock)
-        ears = Ears(
-            config.stt.line,
-            recogniser,
-            EarsWaits(transcript_ms=config.watch.transcript_ms, budget_ms=config.watch.turn_budget_ms),
-            rate=SMART_TURN_RATE,
-            scribe=scribe,
-            owner=self,
-            clock=self._clock,
-        )
-        mind = self._build_mind(scribe)
-        knows = [WordEnds] if "word_ends" in vendors.find("tts", config.tts.vendor).abilities else []
-        voice: Voice = vendors.build(
-            "tts",
-            config.tts,
-            sample_rate=config.room.output_rate,
-            specialise=lambda service: attentive(service, *knows),
+        trouble = Trouble(self, agent, config, scribe)
+        rate = config.room.output_rate
+        self._lines = Lines(Shelf(Path(config.call.lines_cache)), config.tts.line, rate, scribe)
+        ears = build_ears(config, scribe, trouble, self._clock)
+        mind = build_mind(agent, config, scribe, trouble, self._clock)
+        voice = build_voices(
+            config,
+            self._lines,
+            scribe,
+            trouble,
+            self._clock,
+            store_ms=lambda: room.playback.store * 1000 / rate,
         )
         context = LLMContext([{"role": "user", "content": CONNECTED}])
-        scribe.watch(ears=ears, mind=mind, voice=voice)
+        scribe.watch(ears=ears, mind=mind)
         self._records = CallRecords(journal, lambda: scribe.turn)
         return Parts(
             agent=agent,
@@ -316,29 +294,6 @@ class LiveCall:
             journal=journal,
             scribe=scribe,
             smart_turn=smart_turn() if config.turn.smart_turn else None,
-        )
-
-    def _build_mind(self, scribe: Scribe) -> Mind:
-        """All the model's vendors; the first has two services, so that it can be asked once more beside itself."""
-        line = self._config.llm.line
-
-        def service(config: StageConfig) -> Candid:
-            built: Candid = vendors.build(
-                "llm",
-                config,
-                system_prompt=self._agent.prompt,
-                has_tools=bool(self._agent.tools),
-                specialise=candid,
-            )
-            return built
-
-        return Mind(
-            [[service(config) for _ in range(1 if number else 2)] for number, config in enumerate(line)],
-            self._config.watch,
-            Requests("llm", line, scribe.note, lambda: scribe.turn),
-            self._clock,
-            self,
-            [learned(config.vendor, config.model, config.base_url) for config in line],
         )
 
     def _started(self, parts: Parts) -> events.CallStarted:
@@ -389,6 +344,9 @@ class LiveCall:
             self.drop(Ending("sample_rate", str(error), ok=False, error=error))
             return
         self._parts.room.show_state("listening")
+        assert self._lines
+        fillers = lines_of(self._agent, self._config) if self._config.filler.enabled else []
+        self._spawn(self._lines.prepare([*fixed_lines(self._agent), *fillers]))
         self._spawn(self._course())
         self._spawn(self._watch_records())
 
@@ -428,7 +386,7 @@ class LiveCall:
         """A call that can no longer be recorded tells the caller and ends."""
         assert self._parts
         error = await self._parts.journal.failed()
-        self.hang_up(Ending("records_failed", str(error), ok=False, error=error), self._parting)
+        self.hang_up(Ending("records_failed", str(error), ok=False, error=error), parting(self._agent))
 
     async def _finish(self, ending: Ending, farewell: str | None) -> None:
         """Let the words out, in bounded time, then end."""
@@ -456,73 +414,9 @@ class LiveCall:
         )
         self.drop(Ending("setup_timeout", str(error), ok=False, error=error))
 
-    # -- what the mind tells (failover.mind.MindListener)
-
-    async def mind_answered(self) -> None:
-        self._unanswered = 0
-
-    async def mind_gave_up(self, category: str, permanent: bool) -> None:
-        """Nobody answers: the caller is told; the second time in a row, or where it cannot pass, that ends the call."""
-        if self.ending:
-            return
-        self._unanswered += 1
-        if not permanent and self._unanswered < ENOUGH:
-            await self.say(self._agent.trouble)
-            return
-        config = self._config.llm
-        message = next_step("llm", config.vendor, category, vendors.find("llm", config.vendor).key_env)
-        error = VendorPermanent(message, stage="llm", vendor=config.vendor, category=category)
-        self.hang_up(Ending("vendor_failed", message, ok=False, error=error), self._parting)
-
-    @property
-    def _parting(self) -> str:
-        """What is said when a failure ends the call."""
-        return f"{self._agent.trouble} {self._agent.farewell}"
-
-    async def _stage_failed(self, _: PipelineWorker, frame: ErrorFrame) -> None:
-        """A vendor's error, wherever it came from, becomes a fact and an action."""
-        parts = self._parts
-        if parts is None:
-            return
-        # A model's failures are the mind's to judge; it says `mind_gave_up` when nothing is left to try.
-        processors: dict[Stage, FrameProcessor] = {"stt": parts.ears, "tts": parts.voice}
-        stage = next((name for name, part in processors.items() if part is frame.processor), None)
-        if stage is None:
-            logger.error("call {}: an error in {}", self.id, frame.processor)
-            return
-        category = frame.category.value if isinstance(frame.category, ErrorCategory) else "unknown"
-        await self._failed(stage, category, permanent=not processors[stage].is_usable)
-
-    async def _failed(self, stage: Stage, category: str, *, permanent: bool) -> None:
-        failure = self._note_failure(stage, self._config.stage(stage), category, permanent=permanent)
-        if permanent:
-            ending = Ending("vendor_failed", str(failure), ok=False, error=failure)
-            if stage == "tts":
-                self.drop(ending)
-            else:
-                self.hang_up(ending, self._parting)
-
-    def _note_failure(self, stage: Stage, config: StageConfig, category: str, *, permanent: bool) -> VendorPermanent:
-        """Write a vendor's failure down; returned as the error that it is if it ends the call."""
-        parts = self._parts
-        assert parts
-        row = vendors.find(stage, config.vendor)
-        message = next_step(stage, config.vendor, category, row.key_env)
-        parts.scribe.note(events.VendorFailed(parts.turn, stage, config.vendor, category, message, permanent))
-        logger.warning("call {}: {}", self.id, message)
-        return VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
-
-    # -- what the ears tell (failover.ears.Owner)
-
-    def ears_failed(self, config: StageConfig, category: str, *, permanent: bool) -> None:
-        self._deafness = self._note_failure("stt", config, category, permanent=permanent)
-
-    def ears_gave_up(self, times: int, *, permanent: bool) -> None:
-        if permanent or times >= ENOUGH:
-            error = self._deafness or self._note_failure("stt", self._config.stt, "timeout", permanent=False)
-            self.hang_up(Ending("vendor_failed", str(error), ok=False, error=error), self._parting)
-        elif not self.ending:
-            self._spawn(self.say(REPEAT))
+    async def _processor_failed(self, _: PipelineWorker, frame: ErrorFrame) -> None:
+        """The stages judge their vendors' errors themselves; this is somebody else's."""
+        logger.error("call {}: an error in {}", self.id, frame.processor)
 
     # -- what the room tells (room.Listener)
 

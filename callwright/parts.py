@@ -14,12 +14,12 @@ from callwright.clock import Clock
 from callwright.config import Config
 from callwright.failover.ears import Ears
 from callwright.failover.mind import Mind
+from callwright.failover.voice import Voices
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.scribe import Scribe
 from callwright.tools import Call
 from callwright.upstream.ears import SmartTurn
-from callwright.voice import Voice
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Parts:
     agent, config      who speaks, and how it is set up
     call               say and end, as tools have them
     room               `room.input` and `room.output` are its two ends in the pipeline
-    ears, mind, voice  speech to text, model, text to speech; ears and mind are whichever vendor is at work
+    ears, mind, voice  speech to text, model, text to speech; each is whichever vendor is at work
     context            the conversation as the model sees it
     journal, scribe    where facts go; the scribe also counts the turns
     """
@@ -41,7 +41,7 @@ class Parts:
     room: Room
     ears: Ears
     mind: Mind
-    voice: Voice
+    voice: Voices
     context: LLMContext
     journal: Journal
     scribe: Scribe

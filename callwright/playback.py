@@ -70,6 +70,7 @@ class SpeechQueue:
         self._next = 0
         self._over: deque[str] = deque(maxlen=64)
         self._forgotten: dict[str, int] = {}  # stretches of the last speech, and where they ended
+        self._trimmed: dict[str, int] = {}
 
     def append(self, stretch: str, pcm: bytes) -> None:
         """More audio of `stretch`; a new one is played after all others, one that is over is not played."""
@@ -80,8 +81,10 @@ class SpeechQueue:
             base = track.base + track.samples if track else self._forgotten.get(stretch, 0)
             track = _Track(stretch, base)
             self._items.append(track)
+        if (end := self._trimmed.get(stretch)) is not None:
+            pcm = pcm[: 2 * max(0, end - track.base - track.samples)]
         track.pcm += pcm
-        track.closed = False
+        track.closed = stretch in self._trimmed
 
     def close(self, stretch: str, *, over: bool = False) -> None:
         """No more audio of `stretch` is expected; if it is `over`, none is taken either."""
@@ -91,16 +94,21 @@ class SpeechQueue:
         if over:
             self._over.append(stretch)
 
-    def trim(self, stretch: str, offset: int) -> None:
-        """End `stretch` before sample `offset`, or where it was taken to if that is later; no more of it is taken."""
+    def trim(self, stretch: str, end: int) -> None:
+        """Nothing of `stretch` from sample `end` on is played, unless it is taken already; it needs no `close`."""
+        self._trimmed[stretch] = end
         for item in self._items:
             if isinstance(item, _Track) and item.stretch == stretch:
-                keep = max(item.at, offset - item.base)
+                keep = max(item.at, end - item.base)
                 if keep < item.samples:
                     del item.pcm[2 * keep :]
                     _fade_out(item.pcm, min(self._fade, keep - item.at))
                 item.closed = True
-        self._over.append(stretch)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that are left to take."""
+        return sum(item.samples - item.at for item in self._items[self._next :] if isinstance(item, _Track))
 
     def mark(self, frame: Frame) -> None:
         """`frame` is due when everything queued before it has been played."""
@@ -147,6 +155,7 @@ class SpeechQueue:
         """Drop everything; the frames that were still waiting and must not be lost."""
         kept = [item for item in self._items[self._next :] if isinstance(item, Frame) and not item.interruptible]
         self._items.clear()
+        self._trimmed.clear()
         self._next = 0
         return kept
 
@@ -253,10 +262,15 @@ class Playback:
         self._queue.close(stretch, over=over)
         self._wake.set()
 
-    def trim(self, stretch: str, offset: int) -> None:
-        """End `stretch` before sample `offset`, or where it was handed over to; what follows it comes next."""
-        self._queue.trim(stretch, offset)
+    def trim(self, stretch: str, end: int) -> None:
+        """Play nothing of `stretch` from sample `end` on, as far as it has not been handed over."""
+        self._queue.trim(stretch, end)
         self._wake.set()
+
+    @property
+    def store(self) -> int:
+        """Samples that the caller has still to hear."""
+        return self._queue.waiting + self.submitted - self.played
 
     def mark(self, frame: Frame) -> None:
         """Have `frame` pushed when everything before it has been played."""

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from callwright.agent import Agent, load
-from callwright.call import Ending, LiveCall, Outcome
+from callwright.call import LiveCall, Outcome
 from callwright.config import Config, with_stand_ins
 from callwright.config import load as load_config
+from callwright.ending import Ending
 from callwright.errors import ConfigError
 from callwright.records.journal import Entry
 from callwright.simulators.account import AccountSettings

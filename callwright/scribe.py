@@ -15,26 +15,25 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
     InterimTranscriptionFrame,
-    InterruptionFrame,
     LLMContextUserTurnFrame,
     MetricsFrame,
     TranscriptionFrame,
-    TTSAudioRawFrame,
-    TTSStartedFrame,
-    TTSStoppedFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import MetricsData, TTSUsageMetricsData
+from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.clock import Clock
 from callwright.config import StageConfig
 from callwright.errors import RecordsError
+from callwright.failover.breaker import PERMANENT
 from callwright.records import events
 from callwright.records.journal import Journal
 from callwright.room import Room
 from callwright.stage import Stage
+from callwright.vendors import find
+from callwright.vendors.failure import next_step
 
 _M = TypeVar("_M", bound=MetricsData)
 
@@ -80,11 +79,10 @@ class Scribe:
 
     # -- what it hangs on
 
-    def watch(self, *, ears: FrameProcessor, mind: FrameProcessor, voice: FrameProcessor) -> None:
-        """Hang on the three services and on the room's output."""
+    def watch(self, *, ears: FrameProcessor, mind: FrameProcessor) -> None:
+        """Hang on two of the stages and on the room's output; the voices tell by themselves."""
         ears.add_event_handler("on_before_push_frame", self._ears_pushed)
         mind.add_event_handler("on_before_process_frame", self._mind_received)
-        voice.add_event_handler("on_before_push_frame", self._voice_pushed)
         self._room.output.add_event_handler("on_before_push_frame", self._output_pushed)
 
     def silence_s(self, now_ns: int) -> float:
@@ -119,20 +117,41 @@ class Scribe:
             self.turn += 1
             self.note(events.TurnStarted(turn=self.turn, text=frame.text, end_of_speech_sample=self._speech_ended))
 
-    # -- voice
+    # -- what the voices tell (failover.voice.Witness)
 
-    async def _voice_pushed(self, _: FrameProcessor, frame: Frame) -> None:
-        if isinstance(frame, TTSStartedFrame):
-            self._start("tts")
-        elif isinstance(frame, TTSAudioRawFrame):
-            self._first_byte("tts")
-        elif isinstance(frame, TTSStoppedFrame):
-            self._end("tts")
-        elif isinstance(frame, InterruptionFrame):
-            self._end("tts", "interrupted")
-        elif isinstance(frame, MetricsFrame):
-            for spoken in _of(TTSUsageMetricsData, frame):
-                self._usage("tts", {"characters": spoken.value, "requests": 1})
+    def voice_asked(self, voice: StageConfig) -> None:
+        stage = self._stages["tts"]
+        self._end("tts")
+        stage.vendor, stage.model = voice.vendor, voice.model
+        self._start("tts")
+
+    def voice_sounds(self) -> None:
+        self._first_byte("tts")
+
+    def voice_ended(self, error: str | None) -> None:
+        self._end("tts", error)
+
+    def voice_used(self, voice: StageConfig, characters: int) -> None:
+        quantities = {"characters": float(characters), "requests": 1.0}
+        self.note(events.Usage(self.turn, "tts", voice.vendor, voice.model, quantities))
+
+    def voice_troubled(self, voice: StageConfig, what: str, waited_ms: int, action: str, category: str | None) -> None:
+        self.note(events.StageTroubled(self.turn, "tts", voice.vendor, what, waited_ms, action))
+        if category is not None:
+            self._voice_failed(voice, category, permanent=category in PERMANENT)
+
+    # -- what becomes of the lines (lines.Witness)
+
+    def line_rendered(self, stage: StageConfig, characters: int) -> None:
+        self.voice_used(stage, characters)
+
+    def line_failed(self, stage: StageConfig, category: str) -> None:
+        self._voice_failed(stage, category, permanent=category in PERMANENT)
+
+    def _voice_failed(self, voice: StageConfig, category: str, *, permanent: bool) -> None:
+        message = next_step("tts", voice.vendor, category, find("tts", voice.vendor).key_env)
+        self.note(events.VendorFailed(self.turn, "tts", voice.vendor, category, message, permanent))
+        logger.warning("{}", message)
 
     # -- the room
 

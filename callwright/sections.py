@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from callwright.errors import ConfigError
@@ -130,7 +130,7 @@ class RoomConfig(Section):
 
 
 class CallConfig(Section):
-    """Limits of a call, all in seconds."""
+    """Limits of a call, all in seconds, and where the lines it always says are kept."""
 
     end_timeout_s: Annotated[float, Ge(0), Le(60)] = 8.0
     """How long the farewell may play before the call ends anyway."""
@@ -139,6 +139,10 @@ class CallConfig(Section):
     """How long an agent waits in an empty room."""
     silence_s: Annotated[float, Ge(0), Le(3600)] = 0.0
     """End the call when neither side has made a sound for so long; 0 never does."""
+    lines_cache: Annotated[str, AfterValidator(_directory)] = Field(
+        default_factory=lambda: str(user_cache_path("callwright") / "lines")
+    )
+    """Greeting, fillers and the like, rendered beforehand: shared by all calls on this machine."""
 
 
 class FillerConfig(Section):

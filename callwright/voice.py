@@ -1,21 +1,22 @@
-"""The voice, made to tell: which text went to the vendor under which context, and where its words lie."""
+"""A vendor's voice, made to tell: which text went out under which context, where its words lie, when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipecat.frames.frames import Frame
+from pipecat.frames.frames import AggregatedTextFrame, Frame, InterruptionFrame, TTSSpeakFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.tts_service import TTSService
 
-from callwright.speech import Piece, Say
+from callwright.upstream.voice import connect, disconnect
 
 
 class VoiceListener(Protocol):
     """Who is told. A stretch is what the vendor makes under one context."""
 
-    def sent(self, stretch: str, cause: Piece | Say) -> None:
+    def sent(self, stretch: str, cause: Frame) -> None:
         """The text of `cause` is about to go to the vendor as (part of) `stretch`."""
         ...
 
@@ -23,20 +24,36 @@ class VoiceListener(Protocol):
         """The vendor's own (text, start, end) in seconds from the stretch's first sample; end None if it has none."""
         ...
 
+    def over(self, stretch: str) -> None:
+        """Nothing more will come of it, behind all that came; without a TTSStoppedFrame before, it was broken off."""
+        ...
+
+
+@dataclass
+class Afresh(InterruptionFrame):
+    """For one voice in trouble: drop what is being said, and let the next thing go over a new connection."""
+
 
 class Voice(TTSService):
     """What every vendor's voice can do once it is attentive."""
 
     listener: VoiceListener | None = None
-    _cause: Piece | Say | None = None
+    leaving = False
+    """While it hangs up on its vendor: what fails now is no failure of what comes next."""
+    _cause: Frame | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        if isinstance(frame, Piece | Say):
+        self.leaving = isinstance(frame, Afresh)
+        if isinstance(frame, AggregatedTextFrame | TTSSpeakFrame):
             self._cause = frame
         try:
             await super().process_frame(frame, direction)
+            if self.leaving:
+                await disconnect(self)
         finally:
-            self._cause = None
+            self._cause, self.leaving = None, False
+        if isinstance(frame, Afresh):
+            await connect(self)
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         if self.listener and self._cause:
@@ -50,6 +67,11 @@ class Voice(TTSService):
         if self.listener and context_id and self.audio_context_available(context_id):
             self.listener.timed(context_id, self.with_ends(word_times))
         await super().add_word_timestamps(word_times, context_id, *args, **options)
+
+    async def on_audio_context_completed(self, context_id: str) -> None:
+        if self.listener:
+            self.listener.over(context_id)
+        await super().on_audio_context_completed(context_id)
 
     def with_ends(self, word_times: list[tuple[str, float]]) -> list[tuple[str, float, float | None]]:
         """The words with their ends where the vendor tells them; Pipecat passes only the starts on."""

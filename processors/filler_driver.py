@@ -155,7 +155,7 @@ class FillerDriver(FrameProcessor):
             return
         self._policy.withdrawn()
         if line.utterance is not None:
-            self._keeper.withdraw(line.utterance)
+            self._keeper.take_back(line.utterance)
 
     def _disarm(self) -> None:
         if self._timer:

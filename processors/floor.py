@@ -126,6 +126,31 @@ class Floor:
             found.closed = True
             found.changed()
 
+    def unsaid(self, stretch: str, samples: int) -> str | None:
+        """What of its text does not stand with its first `samples`; None where the voice told of no words."""
+        found = self._stretches.get(stretch)
+        if found is None or found.estimated or not found.tokens:
+            return None
+        count, _ = found.stands(samples, self._played)
+        spoken = found.utterance.spoken
+        return spoken[found.tokens[count].start : found.tokens[-1].end] if count < len(found.tokens) else ""
+
+    def withdraw(self, stretch: str, samples: int) -> tuple[int, int] | None:
+        """The voice makes only the first `samples` of it: what it did not say is to be sent again, as another stretch.
+
+        (characters of `utterance.spoken` that stand, sample at which the stretch now ends); None if it is unknown.
+        """
+        found = self._stretches.get(stretch)
+        if found is None:
+            return None
+        count, offset = found.stands(samples, self._played)
+        utterance = found.utterance
+        at = found.tokens[count].start if count < len(found.tokens) else len(utterance.spoken)
+        utterance.sent = max(0, utterance.sent - (len(utterance.spoken) - at))
+        utterance.spoken = utterance.spoken[:at]
+        found.withdraw(count, offset)
+        return at, offset
+
     # -- what is heard
 
     def submitted(self, stretch: str, offset: int, samples: int, *, index: int, position: int) -> None:

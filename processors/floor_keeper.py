@@ -67,7 +67,7 @@ class FloorKeeper:
         """Whether the agent is silenced for the moment: the caller may be speaking."""
         return self._parts.room.playback.held
 
-    def withdraw(self, utterance: Utterance) -> None:
+    def take_back(self, utterance: Utterance) -> None:
         """Have `utterance` not be said, unless it sounds already."""
         stretches = self.floor.stretches(utterance)
         if self.floor.is_open(utterance) and not any(self.floor.reached(name) for name in stretches):
@@ -136,7 +136,7 @@ class FloorKeeper:
             for told in self._on_heard:
                 told(utterance, heard)
 
-    # -- what the voice tells (voice.VoiceListener)
+    # -- what the voices tell (failover.voice.Keeper)
 
     def sent(self, stretch: str, cause: Piece | Say) -> None:
         if isinstance(cause, Piece):
@@ -150,6 +150,16 @@ class FloorKeeper:
             stretch,
             [Timed(word, round(at * rate), None if end is None else round(end * rate)) for word, at, end in words],
         )
+
+    def unsaid(self, stretch: str, samples: int) -> str | None:
+        return self.floor.unsaid(stretch, samples)
+
+    def withdraw(self, stretch: str, samples: int) -> int | None:
+        if (found := self.floor.withdraw(stretch, samples)) is None:
+            return None
+        at, offset = found
+        self._parts.room.playback.trim(stretch, offset)
+        return at
 
     # -- what the room tells (room.SpeechListener)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cache
 
+from callwright.pace import LETTERS_PER_S
 from callwright.speech import Utterance
 from processors.placement import Pace, Placed, Placement
 from processors.spoken import spoken
@@ -18,8 +19,8 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 WORD = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 """A word as it is written; in scripts without spaces each character is one."""
 
-LETTERS_PER_S = 14
-"""Of ordinary speech: 150 words a minute of five letters and a space are 15; where nothing better is known."""
+
+_MARKS = tuple(",.;:!?…–—。，！？")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Stretch:
         words = [self.utterance.spoken[token.start : token.end] for token in self.tokens]
         if not self.timed:
             self._listen(words, played)
-            return list(self._placement.words()) if self._placement else [None] * len(words)
+            return list(self._placement.words()[: len(words)]) if self._placement else [None] * len(words)
         if self._places is None:
             self._places = self._by_times(words)
         return self._places
@@ -180,6 +181,38 @@ class Stretch:
         if self.samples >= end:
             inside.finish()
         return [Placed(start + place.start, start + place.end) for place in inside.words()]
+
+    def stands(self, samples: int, played: int) -> tuple[int, int]:
+        """(tokens, offset): the voice makes only `samples`; so many tokens stand with them, which end at `offset`.
+
+        The token that was broken off does not stand. Where words were placed by their sound alone, those back to the
+        last mark of punctuation do not either, unless they were heard: better said again than lost.
+        """
+        places = self.places(played)
+        count = 0
+        slack = self.rate * 20 // 1000
+        while count < len(places) and (place := places[count]) is not None and place.end <= samples + slack:
+            count += 1
+        if self.estimated and count < len(places):
+            heard, clause = self.heard(played), count
+            while clause > heard and not self._ends_clause(clause - 1):
+                clause -= 1
+            count = max(clause, heard)
+        if count == len(self.tokens):
+            return count, samples
+        following, before = places[count], places[count - 1] if count else None
+        end = following.start if following else before.end if before and self.timed else samples
+        return count, min(samples, end)
+
+    def withdraw(self, count: int, offset: int) -> None:
+        """Only the first `count` tokens are part of it, and nothing from sample `offset` on."""
+        del self.tokens[count:]
+        self.timed = [one for one in self.timed if one.start < offset]
+        self.closed = True
+        self.changed()
+
+    def _ends_clause(self, token: int) -> bool:
+        return self.utterance.spoken[self.tokens[token].start : self.tokens[token].end].rstrip("\"'”’)]")[-1:] in _MARKS
 
     # -- what was played
 

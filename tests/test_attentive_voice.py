@@ -46,6 +46,10 @@ class Ear:
         self.texts: list[tuple[str, str]] = []
         self.causes: list[Piece | Say] = []
         self.words: list[tuple[str, list[tuple[str, float, float | None]]]] = []
+        self.ended: list[str] = []
+
+    def over(self, stretch: str) -> None:
+        self.ended.append(stretch)
 
     def sent(self, stretch: str, cause: Piece | Say) -> None:
         self.texts.append((stretch, cause.text))
@@ -126,6 +130,7 @@ async def test_audio_says_which_stretch_it_is_of() -> None:
     audio = [frame.context_id for frame in down if isinstance(frame, TTSAudioRawFrame)]
     assert audio == [stretch for stretch, _ in ear.texts]
     assert len(set(audio)) == 2
+    assert ear.ended == audio  # and when each is over
 
 
 async def test_text_that_no_piece_brought_is_not_told() -> None:

@@ -538,3 +538,41 @@ async def test_without_a_source_nothing_is_played_and_a_hold_is_harmless() -> No
     silent.playback.cut()
     assert silent.playback.played == 0
     assert silent.silences == [(0, 0), (0, 0)]
+
+
+# -- what a voice broke off
+
+
+def test_a_trimmed_stretch_ends_there_whatever_still_comes() -> None:
+    queue = SpeechQueue(8000)
+    queue.append("a", bytes(2 * 800))
+    queue.trim("a", 480)
+    queue.append("a", bytes(2 * 800))
+    queue.append("b", bytes(2 * 160))
+    queue.close("b")
+    taken = [chunk for chunk in iter(lambda: queue.take(320), None) if isinstance(chunk, Chunk)]
+    assert [(chunk.stretch, chunk.offset, chunk.samples) for chunk in taken] == [
+        ("a", 0, 320),
+        ("a", 320, 160),
+        ("b", 0, 160),
+    ]
+    assert queue.drained
+
+
+def test_what_is_trimmed_before_it_came_is_taken_as_far_as_it_stands() -> None:
+    queue = SpeechQueue(8000)
+    queue.trim("a", 480)
+    queue.append("a", bytes(2 * 400))
+    assert queue.waiting == 400
+    queue.append("a", bytes(2 * 400))
+    assert queue.waiting == 480
+
+
+def test_what_was_taken_already_is_not_called_back() -> None:
+    queue = SpeechQueue(8000)
+    queue.append("a", bytes(2 * 800))
+    queue.take(640)
+    queue.trim("a", 480)
+    assert queue.waiting == 0
+    assert queue.take(320) is None
+    assert queue.drained

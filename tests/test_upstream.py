@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,8 +30,10 @@ from pipecat.services.anthropic.llm import AnthropicLLMService
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.deepgram.tts import DeepgramTTSService
 from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.base_llm import BaseOpenAILLMService
+from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.livekit.transport import LiveKitOutputTransport, LiveKitTransport, LiveKitTransportClient
 from websockets.protocol import State
@@ -39,6 +42,7 @@ from callwright.speech import Utterance, UtteranceEnd
 from callwright.upstream.ears import EmptyFinals, SmartTurn, SpeechMeter, is_connected, is_settled, reaches_s
 from callwright.upstream.mind import Ask
 from callwright.upstream.room import RoomTransport, disconnect_reason
+from callwright.upstream.voice import _Overheard
 
 CLIENT_METHODS = {
     "_async_on_participant_connected": ["participant"],
@@ -297,6 +301,55 @@ def test_an_error_still_passes_push_error_frame_before_it_costs_the_service() ->
 def test_cartesia_still_reads_its_messages_from_get_websocket() -> None:
     assert list(inspect.signature(CartesiaTTSService._get_websocket).parameters) == ["self"]
     assert "async for message in self._get_websocket()" in inspect.getsource(CartesiaTTSService._process_messages)
+
+
+@pytest.mark.parametrize("service", [CartesiaTTSService, DeepgramTTSService])
+def test_a_websocket_voice_still_connects_and_reads_under_these_names(service: type[Any]) -> None:
+    """`disconnect` and `connect` use them; `Drops` wraps what the messages are read from."""
+    for name in ("_connect", "_disconnect", "_close_connection_contexts", "_connect_websocket"):
+        assert inspect.iscoroutinefunction(getattr(service, name)), name
+        assert list(inspect.signature(getattr(service, name)).parameters) == ["self"], name
+    assert "async for message in self._get_websocket()" in inspect.getsource(service)
+    assert "self._receive_task = None" in inspect.getsource(service._disconnect)
+
+
+async def test_a_voice_that_was_written_off_can_be_made_usable_again() -> None:
+    voice = CartesiaTTSService(api_key="k", url="ws://127.0.0.1:9/tts/websocket", sample_rate=24_000)
+    await voice.set_usable(False)
+    assert not voice.is_usable
+    await voice.set_usable(True)
+    assert voice.is_usable
+
+
+def test_a_context_still_ends_with_a_hook_behind_its_last_frame() -> None:
+    source = inspect.getsource(TTSService._end_audio_context)
+    assert source.index("push_frame(TTSStoppedFrame") < source.index("await self.on_audio_context_completed(")
+
+
+async def test_the_end_of_a_connection_is_told_once_and_a_cancelled_reader_is_none() -> None:
+    told: list[str] = []
+
+    class Socket:
+        def __init__(self, fails: bool) -> None:
+            self.fails = fails
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "one"
+            if self.fails:
+                raise ConnectionError
+
+    async def lost() -> None:
+        told.append("lost")
+
+    assert [message async for message in _Overheard(Socket(fails=False), lost=lost)] == ["one"]
+    assert told == ["lost"]
+    with pytest.raises(ConnectionError):
+        _ = [message async for message in _Overheard(Socket(fails=True), lost=lost)]
+    assert told == ["lost", "lost"]
+    reader = aiter(_Overheard(Socket(fails=False), lost=lost))
+    await anext(reader)
+    await reader.aclose()  # type: ignore[attr-defined]
+    assert told == ["lost", "lost"]
 
 
 def test_cartesia_still_tells_the_words_of_a_message_before_it_reads_the_next() -> None:

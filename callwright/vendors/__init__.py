@@ -6,6 +6,7 @@ from callwright.vendors.construct import build
 from callwright.vendors.effective import release
 from callwright.vendors.endpoint import Root, parse_root, parse_vendor_root
 from callwright.vendors.lookup import find, names
+from callwright.vendors.render import RenderError
 from callwright.vendors.row import CUSTOM_MODEL, Ability, Probe, Setting, Vendor
 from callwright.vendors.table import DEFAULTS, ROWS
 
@@ -15,6 +16,7 @@ __all__ = [
     "ROWS",
     "Ability",
     "Probe",
+    "RenderError",
     "Root",
     "Setting",
     "Vendor",

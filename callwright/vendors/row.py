@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import JsonValue
 
 from callwright.stage import Stage
 from callwright.vendors.endpoint import Root, parse_root
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
 
 Ability = Literal[
     "word_timestamps",
@@ -17,18 +20,23 @@ Ability = Literal[
     "end_of_turn",
     "empty_finals",
     "streaming",
+    "speaks_pieces",
     "parallel_tools",
     "prompt_cache",
     "gross_prompt_tokens",
 ]
 """What a vendor can do.
 
+speaks_pieces        its voice says every piece of text at once; others wait for the end of a sentence, or of the text
 word_ends            its voice says where words end, in messages that `upstream.voice.WordEnds` reads
 end_of_turn          its ears judge for themselves when the caller has finished, and settle nothing before
 empty_finals         its ears answer the end of speech even when there was no word, as `upstream.ears.EmptyFinals` reads
 gross_prompt_tokens  its count of prompt tokens includes those read from its cache
 """
 Settings = Mapping[str, JsonValue]
+
+Render = Callable[["AsyncClient", Root, str, str, Settings, str, int], Awaitable[bytes]]
+"""(client, root, key, model, settings, text, rate in Hz) → the text as s16le mono; see `vendors.render`."""
 
 CUSTOM_MODEL = "custom:"
 """Written before a model's name, it says: I know that this version of Callwright does not know it."""
@@ -86,6 +94,8 @@ class Vendor:
     """Sample rates in Hz the vendor takes or gives as 16-bit PCM; empty for a stage without sound."""
     fold: Callable[[Settings, bool], dict[str, object]] = field(default=lambda settings, has_tools: {})
     """Settings marked "row", and whether tools are offered → fields of the service's Settings."""
+    render: Render | None = None
+    """Synthesizes a whole line in one request; None where the vendor's batch endpoint is not known."""
     stand_in: bool = False
     """Whether `callwright.simulators` speaks this vendor's protocol."""
 

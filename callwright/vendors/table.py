@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from callwright.stage import Stage
-from callwright.vendors import effective
+from callwright.vendors import effective, render
 from callwright.vendors.endpoint import Root
 from callwright.vendors.row import Probe, Setting, Settings, Vendor
 
@@ -32,6 +32,9 @@ _WEBSOCKET: dict[str, Setting] = {
         0.25,
         "Seconds before the second reconnect attempt.",
         "constructor",
+    ),
+    "ws_close_timeout": Setting(
+        Annotated[float, Ge(0.05), Le(10)], 0.25, "Seconds a dead peer may take to agree to a close.", "constructor"
     ),
     "reconnect_backoff_max_wait": Setting(
         Annotated[float, Ge(0.05), Le(30)], 2.0, "Seconds between reconnect attempts at most.", "constructor"
@@ -304,9 +307,10 @@ ROWS: tuple[Vendor, ...] = (
             ),
             **_WEBSOCKET,
         },
-        abilities=frozenset({"streaming", "word_timestamps", "word_ends"}),
+        abilities=frozenset({"streaming", "speaks_pieces", "word_timestamps", "word_ends"}),
         rates=(8000, 16000, 22050, 24000, 44100, 48000),
         fold=_cartesia_fold,
+        render=render.cartesia,
         stand_in=True,
     ),
     Vendor(
@@ -331,6 +335,7 @@ ROWS: tuple[Vendor, ...] = (
         },
         abilities=frozenset({"streaming"}),
         rates=(8000, 16000, 24000, 32000, 48000),
+        render=render.deepgram,
         stand_in=True,
     ),
     Vendor(
@@ -361,6 +366,7 @@ ROWS: tuple[Vendor, ...] = (
         },
         abilities=frozenset({"streaming", "word_timestamps"}),
         rates=(8000, 16000, 22050, 24000, 32000, 44100, 48000),
+        render=render.elevenlabs,
     ),
 )
 

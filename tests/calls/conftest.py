@@ -71,6 +71,7 @@ class Line:
                 *(f"{stage}.api_key={self.key}" for stage in ("stt", "llm", "tts")),
                 f"records.database=sqlite:///{self.folder / 'calls.db'}",
                 f"records.recordings={self.folder / 'recordings'}",
+                f"call.lines_cache={self.folder / 'lines'}",
                 "call.wait_for_caller_s=10",
                 *overrides,
             ],

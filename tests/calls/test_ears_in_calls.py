@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from callwright import Agent
-from callwright.call import REPEAT
 from callwright.records.events import AgentText, StageTroubled, TurnStarted, Usage
 from callwright.simulators.account import AccountSettings
 from callwright.simulators.faults import Fault
+from callwright.trouble import REPEAT
 
 from .conftest import Line
 

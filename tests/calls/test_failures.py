@@ -157,7 +157,7 @@ async def test_an_answer_that_breaks_off_is_continued(line: Line) -> None:
 async def test_a_sample_rate_that_does_not_fit_is_an_error_before_a_word_is_said(line: Line) -> None:
     def crooked(parts: Parts) -> list[FrameProcessor]:
         order = cascade(parts)
-        parts.voice._init_sample_rate = 16_000  # what a service that ignores the asked rate would do
+        parts.voice.seats[0].voice._init_sample_rate = 16_000  # what a service that ignores the asked rate would do
         return order
 
     agent = Agent(name="echo", prompt="Repeat.", greeting="Hello?", pipeline=crooked)

@@ -62,6 +62,7 @@ def _config(request: CallRequest, agent: Agent) -> Config:
             f"room.api_secret={request.livekit.secret}",
             f"records.database=sqlite:///{request.folder / 'calls.db'}",
             f"records.recordings={request.folder / 'recordings'}",
+            f"call.lines_cache={request.folder / 'lines'}",
         ],
         agent=agent.config,
         environ=os.environ,
