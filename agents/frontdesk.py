@@ -32,7 +32,7 @@ def calendar() -> Calendar:
 # ---------------------------------------------------------------------------- the tools
 
 
-@tool
+@tool(side_effect=False, fillers=("Let me find your file.", "I'm looking you up."))
 async def find_patient(name: str, date_of_birth: str | None = None) -> PatientSearch:
     """Find a patient by name, with the appointments they already have. Use it as soon as you know the name.
 
@@ -43,7 +43,7 @@ async def find_patient(name: str, date_of_birth: str | None = None) -> PatientSe
     return await asyncio.to_thread(lambda: calendar().find_patient(name, date_of_birth))
 
 
-@tool
+@tool(side_effect=False, fillers=("I'll check the calendar.", "I'm looking at the free times."))
 async def free_slots(
     day: str | None = None, part_of_day: PartOfDay | None = None, near_time: str | None = None
 ) -> FreeSlots:
@@ -59,7 +59,7 @@ async def free_slots(
     return await asyncio.to_thread(lambda: calendar().free_slots(day, part_of_day, near_time))
 
 
-@tool
+@tool(fillers=("I'm putting that in for you.",))
 async def book(patient_id: int, slot_id: str) -> Booking:
     """Book a free slot for a patient. Call it only after the caller has agreed to this day and time.
 
@@ -70,7 +70,7 @@ async def book(patient_id: int, slot_id: str) -> Booking:
     return await asyncio.to_thread(lambda: calendar().book(patient_id, slot_id))
 
 
-@tool
+@tool(fillers=("I'm moving it now.",))
 async def move(appointment_id: int, slot_id: str) -> Booking:
     """Move an appointment to a free slot. Call it only after the caller has agreed to the new day and time.
 
@@ -81,7 +81,7 @@ async def move(appointment_id: int, slot_id: str) -> Booking:
     return await asyncio.to_thread(lambda: calendar().move(appointment_id, slot_id))
 
 
-@tool
+@tool(fillers=("I'm taking that out of the calendar.",))
 async def cancel(appointment_id: int) -> Booking:
     """Cancel an appointment. Call it only after the caller has agreed to cancel exactly this one.
 
