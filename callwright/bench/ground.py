@@ -93,8 +93,9 @@ class Ground:
         """One call of `system` in a room of its own, on an account of its own with `settings`.
 
         `name` is made unique. `announced` may stand between the caller and what tells the ears; with `backup` the
-        system gets a second account to turn to; `request` are further fields of CallRequest. What goes wrong in the
-        call, before it or at its end does not raise: it is `failure`, in one line.
+        system gets a second account to turn to, which is told what the caller says as well; `request` are further
+        fields of CallRequest. What goes wrong in the call, before it or at its end does not raise: it is `failure`,
+        in one line.
         """
         name = f"{name}-{secrets.token_hex(3)}"
         key, backup_key = f"bench-{secrets.token_hex(8)}", ""
@@ -102,7 +103,7 @@ class Ground:
         if backup is not None:
             backup_key = f"{key}-backup"
             await self.control.configure(backup_key, backup)
-        announcer = Announcer(self.stand_ins, key)
+        announcer = Announcer(self.stand_ins, *filter(None, (key, backup_key)))
         caller = Caller(
             self.livekit.url,
             token(self.livekit, name, "caller"),

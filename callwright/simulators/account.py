@@ -189,17 +189,22 @@ class Account:
     def announce(self, utterance: Utterance) -> None:
         self.utterances.append((self.monotonic(), utterance))
 
-    def next_utterance(self, *, grace_s: float = 5.0) -> Utterance | None:
-        """The oldest announced utterance that can still be under way, taken from the queue.
+    def next_utterance(
+        self, number: int = 0, *, again: bool = False, grace_s: float = 5.0
+    ) -> tuple[int, Utterance] | None:
+        """What a stream hears next, and its number: the first announced from `number` on.
 
-        One expires its own duration and `grace_s` after it was announced.
+        `again`: if there is none, the newest before; a stream in the place of another is given again what that one
+        has not settled. An utterance expires its own duration and `grace_s` after it was announced.
         """
         now = self.monotonic()
-        while self.utterances:
-            announced_at, utterance = self.utterances.pop(0)
-            if now <= announced_at + utterance.duration + grace_s:
-                return utterance
-        return None
+        known = [
+            (at, utterance)
+            for at, (announced_at, utterance) in enumerate(self.utterances)
+            if now <= announced_at + utterance.duration + grace_s
+        ]
+        newest = known[-1] if again and known else None
+        return next((one for one in known if one[0] >= number), newest)
 
 
 class Accounts:

@@ -15,15 +15,15 @@ LIMIT_S = 5.0
 
 
 class Announcer:
-    """An `announce` for `Caller`: posts to the account `key` of the stand-ins at `url`; an async context
-    manager.
+    """An `announce` for `Caller`: posts to the accounts `keys` of the stand-ins at `url`, to all who may have to
+    listen; an async context manager.
 
     Raises SimulatorError when they do not take it: a caller that the ears cannot hear makes no call worth
     keeping.
     """
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = f"{url.rstrip('/')}/_sim/accounts/{quote(key, safe='')}/utterances"
+    def __init__(self, url: str, *keys: str) -> None:
+        self._urls = [f"{url.rstrip('/')}/_sim/accounts/{quote(key, safe='')}/utterances" for key in keys]
         self._base = url
         self._client = httpx.AsyncClient(timeout=LIMIT_S, trust_env=False)
 
@@ -36,8 +36,12 @@ class Announcer:
         await self._client.aclose()
 
     async def __call__(self, utterance: Utterance) -> None:
+        for url in self._urls:
+            await self._post(url, utterance)
+
+    async def _post(self, url: str, utterance: Utterance) -> None:
         try:
-            answer = await self._client.post(self._url, json=utterance.model_dump(mode="json"))
+            answer = await self._client.post(url, json=utterance.model_dump(mode="json"))
         except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
             raise SimulatorError(f"no stand-ins at {self._base} to announce to ({why}); are they running?") from error

@@ -166,8 +166,10 @@ class Voicing:
 class OracleEars:
     """Knows what the caller says (`Account.announce`), but not before it arrives.
 
-    The first sound after silence belongs to the oldest announced utterance; a word is out once the audio
-    received since that onset has passed the word's end. What never arrived (the caller hung up) is never heard.
+    The first sound after silence belongs to the next utterance announced since the stream began, whatever other
+    streams have heard; where there is none yet, a stream's first sound is the newest from before, given to it again.
+    A word is out once the audio received since that onset has passed the word's end. What never arrived (the caller
+    hung up) is never heard.
     """
 
     name = "oracle"
@@ -176,6 +178,8 @@ class OracleEars:
         self.activity = Activity()
         self._account = account
         self._utterance: Utterance | None = None
+        self._next = len(account.utterances)  # number of the utterance that is to be heard next
+        self._first = True  # no utterance has been heard on this stream
         self._zero = 0  # stream position of the utterance's first sample
         self._given = 0  # words of the utterance that earlier segments had
         self._earlier: list[HeardWord] = []  # words of this segment from utterances before this one
@@ -196,8 +200,10 @@ class OracleEars:
                 return
             self._earlier += self._arrived()[self._given :]
             self._utterance = None
-        self._utterance = self._account.next_utterance()
-        if self._utterance is not None:
+        heard = self._account.next_utterance(self._next, again=self._first)
+        if heard is not None:
+            number, self._utterance = heard
+            self._next, self._first = number + 1, False
             first = self._utterance.words[0].start if self._utterance.words else 0.0
             self._zero = onset - round(first * RATE)
             self._given = 0

@@ -14,6 +14,7 @@ from callwright.bench.ground import Ground, GroundCall
 from callwright.bench.system import SystemCall
 from callwright.bench.systems.protocol import CallRequest, Ended, Ready
 from callwright.simulators.account import AccountSettings
+from callwright.simulators.announce import Announcer
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.produced import Produced, ProducedWord
 
@@ -138,6 +139,18 @@ async def test_a_call_that_went_well_has_no_failure(ground: Ground) -> None:
     )
     assert call.backup_key != call.key
     assert set(ground.control.configured) == {call.key, call.backup_key}  # type: ignore[attr-defined]
+
+
+async def test_both_accounts_are_told_what_the_caller_says(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, ...]] = []
+
+    def announcer(url: str, *keys: str) -> Announcer:
+        told.append(keys)
+        return Announcer(url, *keys)
+
+    monkeypatch.setattr(grounds, "Announcer", announcer)
+    call = await hold(ground, well)
+    assert told == [(call.key, call.backup_key)]
 
 
 async def test_what_the_caller_saw_first_is_the_failure(ground: Ground) -> None:

@@ -98,11 +98,16 @@ class Line:
         *overrides: str,
         noise_dbfs: float | None = None,
         faults: Sequence[Fault] = (),
+        backups: Sequence[str] = (),
     ) -> tuple[Outcome, CallerReport, Caller]:
-        """A whole call: the agent answers, the caller does the steps (lines of a caller script)."""
+        """A whole call: the agent answers, the caller does the steps (lines of a caller script).
+
+        `backups` are further accounts with the same settings; `faults` are ordered of the line's own alone.
+        """
         script = parse("steps:\n" + "\n".join(f"  - {step}" for step in steps))
-        async with Control(self.url) as control, Announcer(self.url, self.key) as announce:
-            await control.configure(self.key, self.settings)
+        async with Control(self.url) as control, Announcer(self.url, self.key, *backups) as announce:
+            for key in (self.key, *backups):
+                await control.configure(key, self.settings)
             for fault in faults:
                 await control.order(self.key, fault)
             agent_side = asyncio.create_task(self.answer(agent, *overrides))

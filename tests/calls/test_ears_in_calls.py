@@ -6,15 +6,12 @@ import pytest
 
 from callwright import Agent
 from callwright.records.events import AgentText, StageTroubled, TurnStarted, Usage
-from callwright.simulators.account import AccountSettings
 from callwright.simulators.faults import Fault
 from callwright.trouble import REPEAT
 
 from .conftest import Line
 
 ECHO = Agent(name="echo", prompt="Repeat what you hear.", greeting="Hello?")
-HEARING = AccountSettings(ears="pocketsphinx", speed=0)
-"""Ears that hear again what they are given again; an oracle says each utterance once."""
 TURN = ["say: Good morning.", "wait: {quiet_ms: 900, timeout_s: 10}"]
 FAULTS = {
     "no answer": (Fault(stage="stt", kind="silence", moment="before"), "no_transcript"),
@@ -31,13 +28,13 @@ def _of(line: Line, kind: type) -> list:  # type: ignore[type-arg]
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("fallback", [False, True])
 async def test_the_caller_is_heard_and_answered_all_the_same(line: Line, fault: str, fallback: bool) -> None:
-    line.settings = HEARING
     ordered, what = FAULTS[fault]
     # Only the first account has the fault; the second is another key of the same stand-in.
-    vendor = f"{{vendor: deepgram, base_url: '{line.url}', api_key: {line.key}-2}}"
-    extra = [f"stt.fallback=[{vendor}]"] if fallback else []
+    backups = [f"{line.key}-2"] if fallback else []
+    vendors = [f"{{vendor: deepgram, base_url: '{line.url}', api_key: {key}}}" for key in backups]
+    extra = [f"stt.fallback=[{', '.join(vendors)}]"]
     steps = ["wait: {quiet_ms: 600}", *TURN, "hang_up"]
-    outcome, report, _ = await line.hold(ECHO, steps, *extra, faults=[ordered])
+    outcome, report, _ = await line.hold(ECHO, steps, *extra, faults=[ordered], backups=backups)
     assert outcome.ending.reason == "caller_left"
     assert report.mute_turns == 0
     assert ["morning" in event.text.lower() for event in _of(line, TurnStarted)] == [True]
@@ -47,7 +44,6 @@ async def test_the_caller_is_heard_and_answered_all_the_same(line: Line, fault: 
 
 
 async def test_who_is_not_heard_is_asked_to_say_it_again(line: Line) -> None:
-    line.settings = HEARING
     fault = Fault(stage="stt", kind="silence", moment="connect", count=3)
     steps = ["wait: {quiet_ms: 600}", *TURN, *TURN, "hang_up"]
     overrides = ("watch.turn_budget_ms=1000", "watch.transcript_ms=700")

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from callwright.simulators.account import Account, Accounts, AccountSettings, Delay
+from callwright.simulators.account import Account, Accounts, AccountSettings, Delay, Utterance
+from callwright.simulators.announce import Announcer
 from callwright.simulators.errors import SimulatorError
 from callwright.simulators.server import VendorServer
 
@@ -75,7 +76,13 @@ async def test_an_utterance_is_announced_to_its_account_alone(server: VendorServ
     assert server.accounts.get("other").next_utterance() is None
     heard = server.accounts.get("k").next_utterance()
     assert heard is not None
-    assert heard.text == "Hi."
+    assert (heard[0], heard[1].text) == (0, "Hi.")
+
+
+async def test_an_announcer_tells_all_its_accounts(server: VendorServer) -> None:
+    async with Announcer(server.url, "k", "k-fallback-1") as announce:
+        await announce(Utterance(text="Hi.", duration=0.4))
+    assert [len(server.accounts.get(key).utterances) for key in ("k", "k-fallback-1", "other")] == [1, 1, 0]
 
 
 async def test_a_taken_port_is_one_line_that_says_which(server: VendorServer) -> None:

@@ -23,6 +23,7 @@ THREE = Utterance(
     words=tuple(SpokenWord(word=w, start=i, end=i + 0.5) for i, w in enumerate(["one", "two", "three."])),
     duration=2.5,
 )
+YES = Utterance(text="Yes.", words=(SpokenWord(word="yes", start=0.1, end=0.4),), duration=0.5)
 
 
 def silence(seconds: float) -> np.ndarray:
@@ -101,7 +102,7 @@ async def test_the_next_sound_belongs_to_the_next_utterance() -> None:
     account = Account("k")
     ears = OracleEars(account)
     account.announce(THREE)
-    account.announce(Utterance(text="Yes.", words=(SpokenWord(word="yes", start=0.1, end=0.4),), duration=0.5))
+    account.announce(YES)
     await ears.feed(tone(2.5))
     await ears.feed(silence(0.4))
     await ears.feed(tone(0.4))
@@ -138,6 +139,58 @@ async def test_an_announcement_may_come_just_after_its_sound() -> None:
     account.announce(THREE)
     await ears.feed(tone(0.3))
     assert texts(await ears.hypothesis()) == ["One"]
+
+
+async def test_a_stream_in_the_place_of_another_hears_what_it_is_given_again_and_what_comes_next() -> None:
+    account = Account("k")
+    first = OracleEars(account)
+    account.announce(THREE)
+    await first.feed(tone(2.5))
+    account.announce(YES)
+    await first.feed(np.concatenate([silence(0.4), tone(0.2)]))  # and breaks, within "yes"
+    second = OracleEars(account)
+    assert await second.hypothesis() == ()
+    await second.feed(tone(0.1))
+    assert await second.hypothesis() == ()  # its own sound has to arrive
+    await second.feed(tone(0.3))
+    assert texts(await second.finish()) == ["Yes."]
+    account.announce(THREE)
+    await second.feed(np.concatenate([silence(0.6), tone(0.6)]))
+    assert texts(await second.finish()) == ["One"]
+    assert texts(await first.finish()) == ["One", "two", "three."]
+
+
+async def test_a_stream_that_replaces_another_between_utterances_hears_the_next_one() -> None:
+    account = Account("k")
+    account.announce(THREE)
+    await OracleEars(account).feed(tone(2.5))
+    ears = OracleEars(account)
+    account.announce(YES)
+    await ears.feed(tone(0.5))
+    assert texts(await ears.finish()) == ["Yes."]
+
+
+async def test_what_has_expired_is_not_given_again() -> None:
+    now = 100.0
+    account = Account("k", monotonic=lambda: now)
+    account.announce(THREE)
+    now = 100.0 + THREE.duration + 5.1
+    ears = OracleEars(account)
+    await ears.feed(tone(1))
+    assert await ears.finish() == ()
+
+
+async def test_streams_side_by_side_each_hear_everything_once() -> None:
+    account = Account("k")
+    streams = [OracleEars(account), OracleEars(account)]
+    for utterance, words in ((THREE, ["One", "two", "three."]), (YES, ["Yes."])):
+        account.announce(utterance)
+        for ears in streams:
+            await ears.feed(np.concatenate([tone(utterance.duration), silence(0.4)]))
+            assert texts(await ears.finish()) == words
+    for ears in streams:
+        await ears.feed(tone(1))  # nobody announced it
+        assert await ears.finish() == ()
 
 
 async def test_an_announcement_nobody_spoke_expires() -> None:
