@@ -9,17 +9,20 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callwright.agent import Agent, load
-from callwright.call import LiveCall, Outcome
 from callwright.config import Config, with_stand_ins
 from callwright.config import load as load_config
 from callwright.ending import Ending
 from callwright.errors import ConfigError
-from callwright.records.journal import Entry
 from callwright.simulators.account import AccountSettings
 from callwright.simulators.process import VendorProcess
 from callwright.stage import Stage
+
+if TYPE_CHECKING:  # the engine takes seconds to import; wrong input is told before
+    from callwright.call import LiveCall, Outcome
+    from callwright.records.journal import Entry
 
 
 def prepare(script: Path, file: Path | None, settings: Sequence[str]) -> tuple[Agent, Config]:
@@ -111,6 +114,8 @@ async def hold(
             say(note)
         for stage in stages:
             say(f"{stage}: a local stand-in for {config.stage(stage).vendor} (no key set)")
+        from callwright.call import LiveCall
+
         call = LiveCall(agent, config, room, script=script, watch=watch)
         with ended_by_signals(call, agent.farewell):
             say(f"call {call.id}: joining room '{room}' at {config.room.url}")

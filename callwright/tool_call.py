@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
 from callwright.records.events import ToolNote
-from callwright.records.journal import Journal
 from callwright.tool_result import as_json
+
+if TYPE_CHECKING:  # every command and every agent's script imports this; databases are opened by few
+    from callwright.records.journal import Journal
 
 Said = tuple[str, str]
 """Who ("caller" or "agent") and what."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callwright.records import events
-from callwright.records.fold import CallRecord
-from callwright.records.journal import Entry
+
+if TYPE_CHECKING:
+    from callwright.records.fold import CallRecord
+    from callwright.records.journal import Entry
 
 
 def command() -> str:

@@ -18,6 +18,9 @@ from callwright.simulators.script import parse
 
 from .conftest import AT_ONCE, Line
 
+COLD_START_S = 45.0
+"""How long a fresh process may take to import the engine and join: about 15 s where two others want each core."""
+
 SCRIPT = """
 from callwright import Agent, Call, tool
 
@@ -71,6 +74,7 @@ async def test_a_script_talks_through_any_servers_that_speak_the_protocols(line:
         process = await start([*command, "--room", line.room, *urls], environment(line), line.folder)
         try:
             async with line.caller(announce=announce) as caller:
+                await caller.agent_joined(COLD_START_S)
                 steps = [
                     "wait: {quiet_ms: 600}",
                     "say: Good morning, this is Mary.",
@@ -125,6 +129,7 @@ async def test_ctrl_c_ends_a_call_with_a_farewell_and_complete_records(line: Lin
         ["-m", "callwright", "run", str(script), "--room", line.room, *urls], environment(line), line.folder
     )
     async with line.caller() as caller:
+        await caller.agent_joined(COLD_START_S)
         await caller.agent_quiet(600, 20)
         process.send_signal(signal.SIGINT)
         code, out, err = await finish(process)

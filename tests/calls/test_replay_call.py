@@ -10,7 +10,7 @@ from callwright.simulators.process import Control
 from callwright.simulators.script import parse
 
 from .conftest import AT_ONCE, Line
-from .test_command import environment, finish, start
+from .test_command import COLD_START_S, environment, finish, start
 
 SCRIPT = """
 from callwright import Agent, Call, tool
@@ -53,6 +53,7 @@ async def test_a_call_replays_without_a_room_and_shows_what_has_changed(line: Li
         process = await start(run, environment(line), line.folder)
         try:
             async with line.caller(announce=announce) as caller:
+                await caller.agent_joined(COLD_START_S)
                 await run_script(parse("steps:\n" + "\n".join(f"  - {step}" for step in STEPS)), caller)
             code, out, err = await finish(process)
         finally:
