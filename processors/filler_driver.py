@@ -84,8 +84,10 @@ class FillerDriver(FrameProcessor):
         await super().process_frame(frame, direction)
         policy = self._policy
         if isinstance(frame, Say):
+            self._note_ending()
             if frame is not self._line:
                 policy.line_passed(self._now())
+                self._withdraw()
             elif not policy.wanted or self._keeper.held:
                 self._withdraw()
                 self._arm()
@@ -157,6 +159,11 @@ class FillerDriver(FrameProcessor):
         if line.utterance is not None:
             self._keeper.take_back(line.utterance)
 
+    def _note_ending(self) -> None:
+        """Nobody tells of the call's end, and its farewell waits behind a mind at work: asked before each decision."""
+        if self._parts.call.ending:
+            self._policy.call_ending()
+
     def _disarm(self) -> None:
         if self._timer:
             self._timer.cancel()
@@ -164,8 +171,7 @@ class FillerDriver(FrameProcessor):
 
     def _arm(self) -> None:
         self._disarm()
-        if self._parts.call.ending:
-            self._policy.call_ending()
+        self._note_ending()
         if self._hold_sound and self._hold_sound.running and not self._policy.waiting:
             self._hold_sound.stop()
         due_at = min((at for at in (self._policy.due_at(), self._hold_due_at()) if at is not None), default=None)
@@ -180,6 +186,7 @@ class FillerDriver(FrameProcessor):
 
     def _due(self) -> None:
         self._timer = None
+        self._note_ending()
         if self._keeper.held:
             self._timer = asyncio.get_running_loop().call_later(HELD_S, self._due)
             return

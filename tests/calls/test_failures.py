@@ -138,8 +138,10 @@ async def test_a_model_that_answers_nobody_is_told_to_the_caller_and_the_second_
     )
     assert report.mute_turns == 0
     assert outcome.ending.reason == "vendor_failed"
-    said = [entry.event.text for entry in line.entries if isinstance(entry.event, AgentText)]
-    assert said == ["Hello?", ECHO.trouble, f"{ECHO.trouble} {ECHO.farewell}"]
+    said = [entry.event for entry in line.entries if isinstance(entry.event, AgentText)]
+    told = [event for event in said if event.role != "filler"]
+    assert [event.text for event in told] == ["Hello?", ECHO.trouble, f"{ECHO.trouble} {ECHO.farewell}"]
+    assert {event.turn: event for event in said} == {event.turn: event for event in told}  # no filler comes after it
     troubles = [entry.event for entry in line.entries if isinstance(entry.event, StageTroubled)]
     assert [one.action for one in troubles].count("gave_up") == 2
 

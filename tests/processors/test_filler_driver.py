@@ -325,6 +325,52 @@ def test_nothing_is_said_in_a_call_that_is_ending() -> None:
     assert play(Stage, story).lines == []
 
 
+def test_a_tool_that_ends_the_call_gets_no_line() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        await asyncio.sleep(0.2)
+        stage.tools["started"]("1", look)
+        stage.call.ending = True  # by the tool; the farewell waits until the model's reply is over
+        await asyncio.sleep(0.5)
+        await stage.give(Say("Goodbye.", role="farewell"))
+        await asyncio.sleep(2)
+
+    stage = play(Stage, story)
+    assert stage.lines == ["Goodbye."]
+    assert stage.heard_words() == ["Goodbye."]
+
+
+def test_a_line_that_does_not_sound_yet_is_dropped_when_the_call_lets_something_be_said() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.tools["started"]("1", look)
+        while not stage.lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await stage.give(Say("Something went wrong."))
+        await asyncio.sleep(1.5)
+
+    stage = play(lambda: Stage(voice_ms=200), story)
+    assert stage.lines == ["I will check the calendar for that day.", "Something went wrong."]
+    assert stage.heard_words() == ["Something", "went", "wrong."]
+
+
+def test_after_a_line_that_gives_the_answer_up_none_follows() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        await asyncio.sleep(1.5)
+        await stage.give(LLMFullResponseEndFrame())
+        await stage.give(Say("I could not answer that."))
+        await asyncio.sleep(8)
+
+    stage = play(Stage, story)
+    assert stage.lines[-1] == "I could not answer that."
+    assert len(stage.lines) >= 2
+    assert stage.heard_words()[-5:] == ["I", "could", "not", "answer", "that."]
+
+
 def test_what_is_not_ours_passes() -> None:
     async def story(stage: Stage) -> None:
         await stage.give(Say("Good day.", role="greeting"))
