@@ -16,10 +16,11 @@ import os
 import tempfile
 import time
 import wave
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import httpx
 
@@ -130,10 +131,9 @@ class Lines:
         """Read every line, or have it rendered, in the order given; never raises for a vendor or a disk."""
         wanted = [text for text in dict.fromkeys(texts) if letters(text)]
         missing = [text for text in wanted if not await self._read(text)]
-        slots = asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=PATIENCE_S) as client, asyncio.TaskGroup() as group:
             for text in missing:
-                group.create_task(self._make(client, slots, text))
+                group.create_task(self._make(client, text))
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._shelf.prune, time.time())
 
@@ -143,11 +143,12 @@ class Lines:
             self._ready[text] = pcm
         return pcm is not None
 
-    async def _make(self, client: httpx.AsyncClient, slots: asyncio.Semaphore, text: str) -> None:
-        async with slots:
-            for number, voice in enumerate(self._voices):
-                name = name_of(voice, text, self._rate)
-                if number and (pcm := await asyncio.to_thread(self._shelf.read, name, self._rate)) is not None:
+    async def _make(self, client: httpx.AsyncClient, text: str) -> None:
+        for voice in self._voices:
+            name = name_of(voice, text, self._rate)
+            async with _oven().making(str(self._shelf.folder / name)):
+                # Another call of this process may have made it meanwhile.
+                if (pcm := await asyncio.to_thread(self._shelf.read, name, self._rate)) is not None:
                     self._ready[text] = pcm
                     return
                 try:
@@ -163,6 +164,27 @@ class Lines:
                 except OSError:
                     self._witness.line_failed(voice, "disk")
                 return
+
+
+class _Oven:
+    """What all calls of one event loop share: each line is made once, and `AT_ONCE` of them at a time."""
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def making(self, name: str) -> AsyncIterator[None]:
+        lock = self._making.setdefault(name, asyncio.Lock())
+        async with lock, self._slots:
+            yield
+
+
+_OVENS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Oven] = WeakKeyDictionary()
+
+
+def _oven() -> _Oven:
+    return _OVENS.setdefault(asyncio.get_running_loop(), _Oven())
 
 
 def name_of(voice: StageConfig, text: str, rate: int) -> str:
