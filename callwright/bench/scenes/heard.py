@@ -47,4 +47,6 @@ agent = Agent(
     greeting="Harbor Point, good day.",
     voice="slt",
     tools=[check, search],
+    # A line said while the caller waits for the next answer would be taken for the end of the last one.
+    config={"filler": {"enabled": False}},
 )
