@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from callwright.playback import FADE_MS
 from callwright.records.events import HeardWord
 from callwright.speech import Role, Utterance
 from processors.placement import Pace
@@ -28,9 +29,6 @@ RELEASE_MS = 30
 
 NEARLY_MS = 400
 """What is so near its end is let to its end."""
-
-FADE_MS = 10
-"""A sound without words stops within this."""
 
 
 @dataclass(frozen=True, slots=True)
