@@ -24,6 +24,10 @@ CHUNK_MS = 40
 TICK_MS = 10
 """LiveKit's source lets go of 10 ms at a time; a shorter rest would wait in it for company."""
 
+REFILL_MS = 200
+"""A voice that let the room run dry within a sentence gets so far ahead, or so much time, before it is heard again: one
+pause in place of a gap after every chunk, each of which costs the ear, and the count of what was heard, a few ms."""
+
 LOOK_S = 0.04
 """How often what has been played is looked at while nothing is handed over."""
 
@@ -135,6 +139,14 @@ class SpeechQueue:
         return None
 
     @property
+    def building(self) -> int | None:
+        """Samples ready of a stretch that was begun and is still being made; None if no such one is next."""
+        item = self._items[self._next] if self._next < len(self._items) else None
+        if isinstance(item, _Track) and item.at > 0 and not item.closed:
+            return item.samples - item.at
+        return None
+
+    @property
     def drained(self) -> bool:
         """Whether nothing is left to take and nothing more is announced."""
         return self._next == len(self._items)
@@ -237,6 +249,8 @@ class Playback:
         self._chunk = rate * CHUNK_MS // 1000
         self._tick = rate * TICK_MS // 1000
         self._rate = rate
+        self._refill = rate * REFILL_MS // 1000
+        self._refill_by: float | None = None
         self._listener = listener
         self._queue = SpeechQueue(rate)
         self._sent: deque[_Sent] = deque()
@@ -356,7 +370,8 @@ class Playback:
         self._outlet = outlet
         while True:
             self._wake.clear()
-            item = None if self._held or not outlet.open else self._queue.take(self._chunk)
+            closed = self._held or not outlet.open or self._refilling()
+            item = None if closed else self._queue.take(self._chunk)
             if isinstance(item, Chunk):
                 await self._submit(item, outlet)
                 if not self._speaking:
@@ -370,6 +385,16 @@ class Playback:
                 await push(self._due.popleft()[1])
             if item is None:
                 await self._rest(played, sounding)
+
+    def _refilling(self) -> bool:
+        """Whether a voice that let the room run dry is left to get ahead."""
+        ready = self._queue.building
+        if not ready or ready >= self._refill or self.played < self.submitted:
+            self._refill_by = None
+            return False
+        now = asyncio.get_running_loop().time()
+        self._refill_by = self._refill_by or now + REFILL_MS / 1000
+        return now < self._refill_by
 
     async def _submit(self, chunk: Chunk, outlet: Outlet) -> None:
         self._sent.append(_Sent(self.submitted, chunk.stretch, chunk.offset, chunk.samples))
@@ -393,8 +418,10 @@ class Playback:
                 await sounding(False)
                 return
             limit = None
+        elif played < self.submitted:
+            limit = min(LOOK_S, max(0.005, (self.submitted - played) / self._rate))
         else:
-            limit = min(LOOK_S, max(0.005, (self.submitted - played) / self._rate)) if played < self.submitted else None
+            limit = LOOK_S if self._refill_by else None
         try:
             async with asyncio.timeout(limit):
                 await self._wake.wait()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pipecat.frames.frames import ControlFrame, Frame
 
-from callwright.playback import Chunk, Playback, SpeechQueue
+from callwright.playback import REFILL_MS, Chunk, Playback, SpeechQueue
 
 RATE = 1000  # a sample is a millisecond
 TICK = 10
@@ -320,6 +320,40 @@ async def test_the_end_of_a_stretch_is_padded_to_a_whole_tick() -> None:
         await it.settle()
         assert it.source.waiting == [*range(33), *[0] * 7, *range(100, 110)]
         assert it.chunks == [("a", 0, 33, 0), ("b", 0, 10, 40)]
+
+
+async def test_a_voice_that_let_the_room_run_dry_gets_ahead_before_it_is_heard_again() -> None:
+    async with stage() as it:
+        it.playback.append("a", pcm(0, 100))
+        await it.settle()
+        assert it.source.waiting == list(range(100))  # the first sound waits for nothing
+        it.playback.append("a", pcm(100, 50))
+        await it.settle()
+        it.source.play(150)
+        it.playback.append("a", pcm(150, REFILL_MS - 10))
+        await it.settle()
+        assert it.source.waiting == []
+        it.playback.append("a", pcm(140 + REFILL_MS, 10))
+        await it.settle()
+        assert it.source.waiting == list(range(150, 150 + REFILL_MS))
+
+
+async def test_what_a_dry_voice_has_made_is_heard_when_it_is_all_or_no_more_comes_in_time() -> None:
+    async with stage() as it:
+        for ended, begin in ((True, 0), (False, 100)):
+            it.playback.append(f"{ended}", pcm(begin, 40))
+            await it.settle()
+            it.source.play(40)
+            it.playback.append(f"{ended}", pcm(begin + 40, 30))
+            await it.settle()
+            assert it.source.waiting == []
+            if ended:
+                it.playback.close(f"{ended}")
+                await it.settle()
+            else:
+                await it.until(lambda: len(it.source.waiting) == 30)
+            assert it.source.waiting == list(range(begin + 40, begin + 70))
+            it.source.play(30)
 
 
 async def test_a_hold_silences_at_once_and_loses_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -121,6 +122,29 @@ async def test_what_waits_to_be_let_in_counts_as_queued_and_goes_with_a_clear() 
         async with asyncio.timeout(1):
             await waiting
         assert source.queued_duration == 0
+    finally:
+        await source.aclose()
+
+
+async def test_the_count_of_what_is_queued_starts_anew_from_empty_however_late_its_timer_is() -> None:
+    client = RoomTransport(
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        url="ws://127.0.0.1:1",
+        room="room",
+        queue_ms=200,
+        rate=24_000,
+        connect_timeout_s=1,
+    )._client
+    client._audio_source = source = rtc.AudioSource(24_000, 1, queue_size_ms=200)
+    client._connected = True
+    client._out_sample_rate = 24_000
+    try:
+        await client.send(bytes(2 * 480))
+        time.sleep(0.08)  # noqa: ASYNC251  # the loop stalls, and the timer with it
+        assert client.queued() == 0
+        await client.send(bytes(2 * 2400))
+        assert client.queued() == pytest.approx(2400, abs=480)
     finally:
         await source.aclose()
 

@@ -225,6 +225,9 @@ class _Client(LiveKitTransportClient):
         return 0 if source is None else round(source.queued_duration * source.sample_rate)
 
     async def send(self, pcm: bytes) -> bool:
+        if self._audio_source is not None and not self.queued():
+            # The SDK starts its count anew by a timer; one that is late leaves it short by as long as it was empty.
+            self._audio_source._release_waiter()
         return await self.publish_audio(rtc.AudioFrame(pcm, self._out_sample_rate, 1, len(pcm) // 2))
 
     def clear(self) -> None:
