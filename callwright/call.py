@@ -208,7 +208,8 @@ class LiveCall:
 
     async def _hold(self, journal: Journal) -> Ending:
         """Build, run and close the pipeline; what ended it."""
-        parts = self._parts = self._build(journal)
+        # Vendors' packages and TLS contexts take up to seconds, in which no other call of the process may stand still.
+        parts = self._parts = await asyncio.to_thread(self._build, journal)
         try:
             order = self._order = arrange(pipeline_function(self._agent, self._config), parts)
             if self._config.records.record_audio:
