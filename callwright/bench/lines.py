@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from callwright.bench import ear
 from callwright.bench.ear import Heard, Passage, Source
+from callwright.bench.utterances import tokens
 from callwright.simulators import sound
 from callwright.simulators.sound import Samples
 from callwright.simulators.tape import RATE
+
+BATCH = "batch-"
+"""How the contexts are named whose audio was made beforehand (`Produced.context_id`)."""
 
 _WORK = 8000
 """Where lines are looked for (Hz); the ear then hears them at its own rate."""
@@ -39,6 +43,21 @@ _ALIKE = 0.8
 _MARGIN_S = 0.05
 
 
+class Store:
+    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, bytes], Source] = {}
+
+    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
+        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
+        for source in sources:
+            if source.context_id.startswith(BATCH):
+                self._lines.setdefault((system, source.pcm), source)
+        streamed = [source for source in sources if not source.context_id.startswith(BATCH)]
+        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
+
+
 def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -> list[tuple[Source, Heard]]:
     """What was heard of the streamed sources, each once, and every playing of every line, as a source of its own.
 
@@ -49,6 +68,28 @@ def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -
     streams = list(zip(streamed, ear.listen(streamed, rest), strict=True))
     short, _ = _played(lines, _without(streams, rest), LEAST_MS)
     return [*streams, *sure, *short]
+
+
+def without(lines: Sequence[Source], streamed: Sequence[Source], tape: Samples) -> Samples:
+    """The tape without the playings of `lines`, of which only what is cut within `SURE_MS` may be left.
+
+    Where the model has the same words said, with the same sound, time tells them apart: a playing that began before
+    the voice had sent them is the line's.
+    """
+    played, _ = _played(lines, tape, SURE_MS)
+    own: set[int] = set()
+    others = []
+    for line, heard in sorted(played, key=lambda one: one[0].at_s):
+        may_be = (at for at, one in enumerate(streamed) if one.at_s <= line.at_s and at not in own and _says(one, line))
+        if (source := next(may_be, None)) is None:
+            others.append((line, heard))
+        else:
+            own.add(source)
+    return _without(others, tape)
+
+
+def _says(source: Source, line: Source) -> bool:
+    return f" {' '.join(tokens(line.text))} " in f" {' '.join(tokens(source.text))} "
 
 
 def _played(lines: Sequence[Source], tape: Samples, least_ms: int) -> tuple[list[tuple[Source, Heard]], Samples]:
