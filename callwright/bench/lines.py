@@ -7,6 +7,7 @@ it (`ear.listen`). What was found is silenced on the tape, so that nothing is fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,13 +17,9 @@ from numpy.typing import NDArray
 
 from callwright.bench import ear
 from callwright.bench.ear import Heard, Passage, Source
-from callwright.bench.utterances import tokens
 from callwright.simulators import sound
 from callwright.simulators.sound import Samples
 from callwright.simulators.tape import RATE
-
-BATCH = "batch-"
-"""How the contexts are named whose audio was made beforehand (`Produced.context_id`)."""
 
 _WORK = 8000
 """Where lines are looked for (Hz); the ear then hears them at its own rate."""
@@ -39,23 +36,14 @@ LEAST_MS = 200
 BREAK_MS = 30
 """A line from a store is played without a break; jitter buffers shift it by less."""
 
+_WORD = re.compile(r"\w+")
 _ALIKE = 0.8
 _MARGIN_S = 0.05
 
 
-class Store:
-    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, bytes], Source] = {}
-
-    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
-        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
-        for source in sources:
-            if source.context_id.startswith(BATCH):
-                self._lines.setdefault((system, source.pcm), source)
-        streamed = [source for source in sources if not source.context_id.startswith(BATCH)]
-        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
+def beforehand(source: Source) -> bool:
+    """Whether the source is a line that was rendered beforehand: no model wrote it."""
+    return source.context_id.startswith("batch-")  # `Produced.context_id`
 
 
 def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -> list[tuple[Source, Heard]]:
@@ -68,6 +56,21 @@ def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -
     streams = list(zip(streamed, ear.listen(streamed, rest), strict=True))
     short, _ = _played(lines, _without(streams, rest), LEAST_MS)
     return [*streams, *sure, *short]
+
+
+class Store:
+    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, bytes], Source] = {}
+
+    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
+        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
+        for source in sources:
+            if beforehand(source):
+                self._lines.setdefault((system, source.pcm), source)
+        streamed = [source for source in sources if not beforehand(source)]
+        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
 
 
 def without(lines: Sequence[Source], streamed: Sequence[Source], tape: Samples) -> Samples:
@@ -89,7 +92,8 @@ def without(lines: Sequence[Source], streamed: Sequence[Source], tape: Samples) 
 
 
 def _says(source: Source, line: Source) -> bool:
-    return f" {' '.join(tokens(line.text))} " in f" {' '.join(tokens(source.text))} "
+    said, wanted = (f" {' '.join(_WORD.findall(one.text.casefold()))} " for one in (source, line))
+    return wanted in said
 
 
 def _played(lines: Sequence[Source], tape: Samples, least_ms: int) -> tuple[list[tuple[Source, Heard]], Samples]:
