@@ -143,7 +143,7 @@ class Rules(_Part):
     """A whole rules file."""
 
     fallback: Texts = ("Sorry, could you say that again?",)
-    pending: Texts = ("That is taking a little longer. I will tell you as soon as it is there.",)
+    pending: Texts = ("That is taking a little longer.",)
     slots: dict[str, SlotRule] = Field(default_factory=dict)
     facts: dict[str, FactRule] = Field(default_factory=dict)
     phrases: dict[str, Phrase] = Field(default_factory=dict)
