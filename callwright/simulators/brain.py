@@ -65,9 +65,7 @@ class Brain:
         answer = self._ruled(known, tools)
         if known.news:
             told = self._ruled(replace(known, arrived=known.news, failed=known.news_failed, new=set()), tools)
-            if told is not None and told.text:
-                words = told.text if answer is None else f"{answer.text} {told.text}".strip()
-                return Answer(words, answer.uses if answer else told.uses, (answer or told).rule)
+            answer = _both(answer, told)
         if answer is not None:
             return answer
         if known.arrived != ("caller",):
@@ -201,6 +199,13 @@ class Brain:
                 text = text.replace(found[0], _filtered(value, found[2]))
             said.append(text)
         return phrase.join.join(said)
+
+
+def _both(answer: Answer | None, told: Answer | None) -> Answer | None:
+    """The answer to the caller, and after it what the news is answered with; not where each wants tools of its own."""
+    if answer is None or told is None or (answer.uses and told.uses):
+        return answer or told
+    return replace(answer, text=f"{answer.text} {told.text}".strip(), uses=answer.uses or told.uses)
 
 
 def _in_words(value: JSON) -> str | None:

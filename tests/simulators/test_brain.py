@@ -95,7 +95,7 @@ class Talk:
         self.messages: list[dict[str, Any]] = []
         self.count = 0
 
-    def hear(self, text: str, **request: Any) -> Answer:
+    def hear(self, text: str | list[dict[str, Any]], **request: Any) -> Answer:
         self.messages.append({"role": "user", "content": text})
         return self.answer(**request)
 
@@ -259,6 +259,18 @@ def test_news_beside_the_callers_words_is_told_with_the_answer_to_them(words: st
     answer = talk.answer()
     assert answer.text == text
     assert bool(answer.uses) == ("ann" in words)
+
+
+def test_news_and_the_caller_do_not_have_two_tools_called_for_each_of_them() -> None:
+    talk = Talk(RULES.replace('say: "Hello, {person.name|first}."', "say: Well.\n    call: [{tool: slots}]"))
+    talk.hear("my name is mary")
+    talk.result(PENDING)
+    note = news({"tool": "find", "asked": {}, "result": MARY})
+    for words, tools in (("compare", ["find", "slots"]), ("echo", ["slots"]), ("xyz", ["slots"])):
+        content = [{"type": "text", "text": words}, {"type": "text", "text": note}]
+        answer = talk.hear(content)
+        assert [use.tool for use in answer.uses] == tools
+        talk.messages = talk.messages[:3]
 
 
 @pytest.mark.parametrize(
