@@ -62,16 +62,18 @@ class Brain:
         if left_over is not None:
             return left_over
         known = understand(self._rules, messages)
+        if not known.arrived:  # nothing but that something is still to come
+            return Answer(self._in_turn(self._rules.pending, known), rule="pending")
         answer = self._ruled(known, tools)
         if known.news:
             told = self._ruled(replace(known, arrived=known.news, failed=known.news_failed, new=set()), tools)
             answer = _both(answer, told)
         if answer is not None:
             return answer
-        if known.arrived != ("caller",):
-            # A tool's result that no rule speaks about is nothing to speak of; that one is missing is.
-            return Answer(self._in_turn(self._rules.pending, known), rule="pending") if known.pending else Answer()
-        return Answer(self._in_turn(self._rules.fallback, known))
+        if known.arrived == ("caller",):
+            return Answer(self._in_turn(self._rules.fallback, known))
+        # A result that no rule speaks about is nothing to speak of; that another is missing is.
+        return Answer(self._in_turn(self._rules.pending, known), rule="pending") if known.pending else Answer()
 
     def _ruled(self, known: Understanding, tools: Sequence[OfferedTool]) -> Answer | None:
         """What the first rule that fits makes of this moment."""

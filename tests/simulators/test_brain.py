@@ -216,6 +216,14 @@ def test_a_pending_tool_is_neither_a_result_nor_a_failure() -> None:
     assert talk.hear("compare").uses[0].arguments == {"name": "Ann"}
 
 
+def test_a_rule_for_any_result_is_not_for_one_that_is_still_to_come() -> None:
+    talk = Talk(RULES.replace("when: {after: any_result, failed: true}", "when: {after: any_result}"))
+    talk.hear("my name is mary")
+    assert talk.result(PENDING).text == "Still looking."
+    talk.hear("my name is mary")
+    assert talk.result(MARY).rule == "broken"
+
+
 def test_of_two_tools_the_one_that_has_ended_is_spoken_about() -> None:
     talk = Talk()
     talk.hear("compare on monday")
