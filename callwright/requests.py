@@ -18,6 +18,16 @@ from callwright.vendors import find
 from callwright.vendors.failure import next_step
 
 
+def vendor_failed(
+    turn: int, stage: Stage, vendor: StageConfig, category: str, *, permanent: bool | None = None
+) -> events.VendorFailed:
+    """A vendor's failure for the record; it goes into the log at once. Without `permanent` the category says so."""
+    message = next_step(stage, vendor.vendor, category, find(stage, vendor.vendor).key_env)
+    logger.warning("{}", message)
+    lasting = category in PERMANENT if permanent is None else permanent
+    return events.VendorFailed(turn, stage, vendor.vendor, category, message, lasting)
+
+
 @dataclass
 class _Request:
     vendor: int
@@ -65,11 +75,7 @@ class Requests:
         """It is over, and that is the vendor's fault, or says something about it."""
         self.ended(number, category)
         request = self._requests[number]
-        config = self.line[request.vendor]
-        message = next_step(self._stage, config.vendor, category, find(self._stage, config.vendor).key_env)
-        permanent = category in PERMANENT
-        self._note(events.VendorFailed(request.turn, self._stage, config.vendor, category, message, permanent))
-        logger.warning("{}", message)
+        self._note(vendor_failed(request.turn, self._stage, self.line[request.vendor], category))
 
     def troubled(self, vendor: int, what: str, waited_ms: float, action: str) -> None:
         """The watchdog saw something, and this is done about it."""

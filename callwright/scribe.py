@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -16,26 +15,20 @@ from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
     LLMContextUserTurnFrame,
-    MetricsFrame,
     TranscriptionFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
 from callwright.clock import Clock
 from callwright.config import StageConfig
 from callwright.errors import RecordsError
-from callwright.failover.breaker import PERMANENT
 from callwright.records import events
 from callwright.records.journal import Journal
+from callwright.requests import vendor_failed
 from callwright.room import Room
 from callwright.stage import Stage
-from callwright.vendors import find
-from callwright.vendors.failure import next_step
-
-_M = TypeVar("_M", bound=MetricsData)
 
 
 @dataclass
@@ -138,7 +131,7 @@ class Scribe:
     def voice_troubled(self, voice: StageConfig, what: str, waited_ms: int, action: str, category: str | None) -> None:
         self.note(events.StageTroubled(self.turn, "tts", voice.vendor, what, waited_ms, action))
         if category is not None:
-            self._voice_failed(voice, category, permanent=category in PERMANENT)
+            self.vendor_failed("tts", voice, category)
 
     # -- what becomes of the lines (lines.Witness)
 
@@ -146,12 +139,7 @@ class Scribe:
         self.voice_used(stage, characters)
 
     def line_failed(self, stage: StageConfig, category: str) -> None:
-        self._voice_failed(stage, category, permanent=category in PERMANENT)
-
-    def _voice_failed(self, voice: StageConfig, category: str, *, permanent: bool) -> None:
-        message = next_step("tts", voice.vendor, category, find("tts", voice.vendor).key_env)
-        self.note(events.VendorFailed(self.turn, "tts", voice.vendor, category, message, permanent))
-        logger.warning("{}", message)
+        self.vendor_failed("tts", stage, category)
 
     # -- the room
 
@@ -228,15 +216,14 @@ class Scribe:
         if moved:
             self._start(stage, now.turn)
 
+    def vendor_failed(
+        self, stage: Stage, config: StageConfig, category: str, *, permanent: bool | None = None
+    ) -> events.VendorFailed:
+        """Note it, see `requests.vendor_failed`."""
+        failed = vendor_failed(self.turn, stage, config, category, permanent=permanent)
+        self.note(failed)
+        return failed
+
     def used(self, stage: Stage, config: StageConfig, quantities: dict[str, float]) -> None:
         """What a vendor, perhaps no longer the stage's present one, has consumed."""
         self.note(events.Usage(self.turn, stage, config.vendor, config.model, quantities))
-
-    def _usage(self, name: Stage, quantities: dict[str, float]) -> None:
-        stage = self._stages[name]
-        self.note(events.Usage(self.turn, name, stage.vendor, stage.model, quantities))
-
-
-def _of(kind: type[_M], frame: MetricsFrame) -> list[_M]:
-    """The frame's data of one kind: metrics of earlier stages pass through later ones."""
-    return [data for data in frame.data if isinstance(data, kind)]

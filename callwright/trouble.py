@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from loguru import logger
-
 from callwright import vendors
 from callwright.agent import Agent
 from callwright.config import Config
 from callwright.ending import Ending
 from callwright.errors import VendorPermanent
-from callwright.records import events
 from callwright.scribe import Scribe
 from callwright.speech import Say
 from callwright.stage import Stage, StageConfig
@@ -79,11 +76,8 @@ class Trouble:
     # -- the ears (failover.ears.Owner)
 
     def ears_failed(self, config: StageConfig, category: str, *, permanent: bool) -> None:
-        message = self._message("stt", config, category)
-        scribe = self._scribe
-        scribe.note(events.VendorFailed(scribe.turn, "stt", config.vendor, category, message, permanent))
-        logger.warning("call {}: {}", self._call.id, message)
-        self._deafness = VendorPermanent(message, stage="stt", vendor=config.vendor, category=category)
+        failed = self._scribe.vendor_failed("stt", config, category, permanent=permanent)
+        self._deafness = VendorPermanent(failed.message, stage="stt", vendor=config.vendor, category=category)
 
     def ears_gave_up(self, times: int, *, permanent: bool) -> None:
         if not permanent and times < ENOUGH:
@@ -109,10 +103,6 @@ class Trouble:
             self._call.queue(Say(text))
 
     def _end(self, stage: Stage, config: StageConfig, category: str) -> None:
-        message = self._message(stage, config, category)
+        message = next_step(stage, config.vendor, category, vendors.find(stage, config.vendor).key_env)
         error = VendorPermanent(message, stage=stage, vendor=config.vendor, category=category)
         self._call.hang_up(Ending.failed("vendor_failed", error), parting(self._agent))
-
-    @staticmethod
-    def _message(stage: Stage, config: StageConfig, category: str) -> str:
-        return next_step(stage, config.vendor, category, vendors.find(stage, config.vendor).key_env)

@@ -6,18 +6,25 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
+from callwright.bench import ear, wire
+from callwright.bench import lines as rendered
 from callwright.bench.agenda import Agenda, Job
 from callwright.bench.conversation import Conversation, conversation
+from callwright.bench.ear import Source
 from callwright.bench.ground import Ground, GroundCall, Say
+from callwright.bench.lines import Store
 from callwright.bench.metrics import HeardTurn, TurnTimes, heard_turns, turn_times
-from callwright.simulators import echo
+from callwright.bench.utterances import Spoken, utterances
+from callwright.bench.wire import Reply
+from callwright.simulators import brain_rules, echo
 from callwright.simulators.account import AccountSettings, Served
+from callwright.simulators.sound import Samples
 
 Delays = Literal["default", "zero"]
 
@@ -53,7 +60,7 @@ class Plan:
 
     def settings(self, delays: Delays, seed: int) -> AccountSettings:
         """How the vendors behave towards one call; the same for every system."""
-        common = AccountSettings(seed=seed, ears="oracle", brain_rules=str(self.rules))
+        common = AccountSettings(seed=seed, ears="oracle", brain_rules=str(self.rules), keep_speech=True)
         if delays == "default":
             return common
         return common.model_copy(update={"speed": 0.0, "tts_leading_silence_ms": (0, 0)})
@@ -112,9 +119,11 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
     async with Ground(plan.systems, plan.rules, say) as ground:
         results.add_echo(await echo.measure(ground.livekit, pairs=plan.echo_pairs))
         say(f"transport, both crossings: {results.transport_ms:.1f} ms")
+        store = Store()
         agenda = Agenda(plan.delays, plan.systems, results.held, wanted=plan.calls)
         while jobs := agenda.round(plan.concurrency):
-            async with aclosing(_as_they_end([_hold(ground, plan, job) for job in jobs])) as ended:
+            over = asyncio.Barrier(len(jobs))
+            async with aclosing(_as_they_end([_hold(ground, plan, job, store, over) for job in jobs])) as ended:
                 async for result in ended:
                     results.calls.append(result)
                     say(f"{agenda.progress()}  {progress(result, results.transport_ms)}")
@@ -144,8 +153,8 @@ def progress(result: CallResult, transport_ms: float) -> str:
     return f"{line}; FAILED: {result.failure}" if result.failure else line
 
 
-async def _hold(ground: Ground, plan: Plan, job: Job) -> CallResult:
-    """One call from its order to its log."""
+async def _hold(ground: Ground, plan: Plan, job: Job, store: Store, over: asyncio.Barrier) -> CallResult:
+    """One call from its order to its verdict, which waits until all calls of the round are `over`: it takes a core."""
     seed = plan.seed + job.number
     delays: Delays = "default" if job.row == "default" else "zero"
     spoken = conversation(seed, turns=plan.turns)
@@ -164,17 +173,42 @@ async def _hold(ground: Ground, plan: Plan, job: Job) -> CallResult:
             await call.caller.prepare(text)
         async with call.joined():
             call.failure = await _talk(call, spoken)
-    return CallResult(
+    await over.wait()
+    result = CallResult(
         system=job.system,
         delays=delays,
         seed=seed,
-        turns=heard_turns(call.caller.tape),
+        turns=(),
         served=tuple(await call.served()),
         wait_ms=call.wait_ms,
         settings=dict(call.settings),
         lines=len(spoken.lines),
         failure=call.failure,
     )
+    try:
+        return replace(result, turns=await _judged(result, call, plan.rules, store))
+    except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
+        return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
+
+
+async def _judged(result: CallResult, call: GroundCall, rules: Path, store: Store) -> tuple[HeardTurn, ...]:
+    tape = call.caller.tape
+    account = await call.control.account(call.key)
+    replies = wire.replies(account["requests"], result.served, brain_rules.load(rules))
+    streamed, lines = store.split(result.system, await call.sources())
+
+    def work() -> tuple[HeardTurn, ...]:
+        return heard_turns(tape, answers(streamed, lines, replies, tape.heard_samples(), origin_s=tape.origin_s))
+
+    return await asyncio.to_thread(work)
+
+
+def answers(
+    streamed: Sequence[Source], lines: Sequence[Source], replies: Sequence[Reply], tape: Samples, *, origin_s: float = 0
+) -> list[Spoken]:
+    """What was heard of `streamed`; `lines` that were played meanwhile are not taken for it. Takes seconds."""
+    heard = ear.listen(streamed, rendered.without(lines, streamed, tape))
+    return utterances(streamed, heard, replies, (), tape, origin_s=origin_s)
 
 
 async def _talk(call: GroundCall, spoken: Conversation) -> str:

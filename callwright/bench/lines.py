@@ -7,6 +7,7 @@ it (`ear.listen`). What was found is silenced on the tape, so that nothing is fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -35,8 +36,14 @@ LEAST_MS = 200
 BREAK_MS = 30
 """A line from a store is played without a break; jitter buffers shift it by less."""
 
+_WORD = re.compile(r"\w+")
 _ALIKE = 0.8
 _MARGIN_S = 0.05
+
+
+def beforehand(source: Source) -> bool:
+    """Whether the source is a line that was rendered beforehand: no model wrote it."""
+    return source.context_id.startswith("batch-")  # `Produced.context_id`
 
 
 def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -> list[tuple[Source, Heard]]:
@@ -49,6 +56,44 @@ def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -
     streams = list(zip(streamed, ear.listen(streamed, rest), strict=True))
     short, _ = _played(lines, _without(streams, rest), LEAST_MS)
     return [*streams, *sure, *short]
+
+
+class Store:
+    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, bytes], Source] = {}
+
+    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
+        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
+        for source in sources:
+            if beforehand(source):
+                self._lines.setdefault((system, source.pcm), source)
+        streamed = [source for source in sources if not beforehand(source)]
+        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
+
+
+def without(lines: Sequence[Source], streamed: Sequence[Source], tape: Samples) -> Samples:
+    """The tape without the playings of `lines`, of which only what is cut within `SURE_MS` may be left.
+
+    Where the model has the same words said, with the same sound, time tells them apart: a playing that began before
+    the voice had sent them is the line's.
+    """
+    played, _ = _played(lines, tape, SURE_MS)
+    own: set[int] = set()
+    others = []
+    for line, heard in sorted(played, key=lambda one: one[0].at_s):
+        may_be = (at for at, one in enumerate(streamed) if one.at_s <= line.at_s and at not in own and _says(one, line))
+        if (source := next(may_be, None)) is None:
+            others.append((line, heard))
+        else:
+            own.add(source)
+    return _without(others, tape)
+
+
+def _says(source: Source, line: Source) -> bool:
+    said, wanted = (f" {' '.join(_WORD.findall(one.text.casefold()))} " for one in (source, line))
+    return wanted in said
 
 
 def _played(lines: Sequence[Source], tape: Samples, least_ms: int) -> tuple[list[tuple[Source, Heard]], Samples]:

@@ -1,6 +1,7 @@
 """Conversation time, computed from what the caller recorded and what the vendors' stand-ins really served.
 
-Pure: a tape, a served log, the system's configured wait and the transport time go in, figures come out. All
+Pure: a tape, what was heard on it, a served log, the system's configured wait and the transport time go in, figures
+come out. The answer begins with the first words that the model wrote, be it before a tool runs: a filler is none. All
 moments are seconds of the monotonic clock, which all processes of one machine share.
 
 The way from the caller's last word to the agent's first sound, and what each part of it is called here:
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from callwright.bench.utterances import Spoken
 from callwright.simulators import caller_report, sound
 from callwright.simulators.account import Served
 from callwright.simulators.tape import Tape
@@ -32,7 +34,8 @@ class HeardTurn:
 
     `until` is when the caller began to speak again, or the end of the tape. `sounds` are the stretches of
     agent sound that began between `end` and `until`. `overlapped`: the agent was speaking when the caller
-    ended and went on, so there is no gap to measure. `mute`: no agent sound arrived within 5 s.
+    ended and went on, so there is no gap to measure. `mute`: no agent sound arrived within 5 s. `answer` is when
+    the first of the model's own words were heard, None if none were; `voice` is the context that they are from.
     """
 
     text: str
@@ -41,6 +44,8 @@ class HeardTurn:
     sounds: tuple[tuple[float, float], ...]
     overlapped: bool
     mute: bool
+    answer: float | None = None
+    voice: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,9 @@ class TurnTimes:
     unmatched: str
 
 
-def heard_turns(tape: Tape) -> tuple[HeardTurn, ...]:
-    """The caller's turns of a tape, in order; a cough is none."""
+def heard_turns(tape: Tape, spoken: Sequence[Spoken]) -> tuple[HeardTurn, ...]:
+    """The caller's turns of a tape, in order; a cough is none. `spoken` is what was heard of the agent on it."""
+    own = [one for one in spoken if one.kind in ("answer", "preamble")]
     heard = tape.heard_samples()
     stretches = sound.stretches(heard, tape.rate, join_ms=JOIN_MS)
     turns = caller_report.turns(tape)
@@ -102,6 +108,7 @@ def heard_turns(tape: Tape) -> tuple[HeardTurn, ...]:
             for begin, stop in stretches
             if turn.answer_start is not None and turn.answer_start <= begin < until
         )
+        answer = next((one for one in own if turn.end <= one.begin * tape.rate < until), None)
         found.append(
             HeardTurn(
                 text=turn.text,
@@ -110,6 +117,8 @@ def heard_turns(tape: Tape) -> tuple[HeardTurn, ...]:
                 sounds=sounds,
                 overlapped=turn.overlapped,
                 mute=turn.mute,
+                answer=tape.origin_s + answer.begin if answer else None,
+                voice=answer.context if answer else "",
             )
         )
     return tuple(found)
@@ -119,24 +128,19 @@ def turn_times(turn: HeardTurn, served: Sequence[Served], *, wait_ms: float, tra
     """The figures of one turn.
 
     `served` is the whole log of the call's account; `wait_ms` the system's configured end-of-turn wait,
-    `transport_ms` both crossings of the room. A filler would be sound that no model's token caused: the
-    answer is the first sound after the voice was given words that the model wrote in this turn.
+    `transport_ms` both crossings of the room.
     """
     silence = _longest_silence_ms(turn)
     if turn.overlapped or not turn.sounds:
         why = "the agent was speaking when the caller ended" if turn.overlapped else "no sound came"
         return TurnTimes(None, None, silence, turn.mute, None, None, None, why)
-    first = turn.sounds[0][0]
-    first_ms = (first - turn.end) * 1000
+    first_ms = (turn.sounds[0][0] - turn.end) * 1000
+    if turn.answer is None:
+        return TurnTimes(None, first_ms, silence, turn.mute, None, None, None, "no word of the model's was heard")
+    gap_ms = (turn.answer - turn.end) * 1000
     chain = _chain(turn, served)
     if isinstance(chain, str):
-        return TurnTimes(first_ms, first_ms, silence, turn.mute, None, None, None, chain)
-    answer = next((begin for begin, _ in turn.sounds if begin >= chain.voice.at), None)
-    if answer is None:
-        why = "the answer's audio was served but did not begin a sound"
-        return TurnTimes(first_ms, first_ms, silence, turn.mute, None, None, None, why)
-    gap_ms = (answer - turn.end) * 1000
-    parts = _parts(turn, chain, answer, wait_ms, transport_ms)
+        return TurnTimes(gap_ms, first_ms, silence, turn.mute, None, None, None, chain)
     injected = chain.injected
     return TurnTimes(
         response_gap_ms=gap_ms,
@@ -145,7 +149,7 @@ def turn_times(turn: HeardTurn, served: Sequence[Served], *, wait_ms: float, tra
         mute=turn.mute,
         injected=injected,
         added_latency_ms=gap_ms - injected.ms - wait_ms - transport_ms,
-        parts=parts,
+        parts=_parts(turn, chain, turn.answer, wait_ms, transport_ms),
         unmatched="",
     )
 
@@ -203,10 +207,10 @@ def _chain(turn: HeardTurn, served: Sequence[Served]) -> _Chain | str:
         return "no Finalize came after the end of speech"
     if not tokens:
         return "the model was not asked after the end of speech"
-    spoken = [line for line in lines if line.stage == "tts" and line.what == "first_audio"]
+    spoken = [line for line in lines if line.what == "first_audio" and line.context_id == turn.voice]
     voice = next((line for line in spoken if _asked(line) >= tokens[0].at), None)
     if voice is None:
-        return "no voice was asked for after the model's first token"
+        return "the voice was not asked for the answer after the model's first token"
     before = [line for line in tokens if line.at <= _asked(voice)]
     # A request that was taken back for a newer one made nothing wait but itself; the last is the answer's.
     kept = [line for line in before[:-1] if line.request_id not in cancelled]

@@ -22,14 +22,12 @@ from callwright.bench.agenda import Agenda, Job, work_off
 from callwright.bench.ear import Source
 from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, settled
+from callwright.bench.lines import Store
 from callwright.bench.scenes.silence import EFFECTS, agent
 from callwright.bench.silence_metrics import THRESHOLD_MS, Effects, Fillers, Turn
 from callwright.bench.silence_scenes import PER_CALL, RULES, SCENES, SCRIPT, Line, Scene, Script, script
 from callwright.bench.utterances import Spoken, utterances
 from callwright.simulators import brain_rules
-
-BATCH = "batch-"
-"""How the contexts are named whose audio was made beforehand (`Produced.context_id`)."""
 
 TOLD_LIMIT_S = 10.0
 """Longest wait for what is still missing once the tools must have ended: a mute agent is mute by then."""
@@ -109,21 +107,6 @@ def progress(result: CallResult) -> str:
         if count:
             line += f", {count} {what}"
     return f"{line}; FAILED: {result.failure}" if result.failure else line
-
-
-class Store:
-    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, bytes], Source] = {}
-
-    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
-        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
-        for source in sources:
-            if source.context_id.startswith(BATCH):
-                self._lines.setdefault((system, source.pcm), source)
-        streamed = [source for source in sources if not source.context_id.startswith(BATCH)]
-        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
 
 
 async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResult:

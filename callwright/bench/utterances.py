@@ -39,6 +39,7 @@ class Spoken:
     ready    when the voice had begun to send it: the earliest it could have been heard
     in_word  its sound ended within a word
     said     those words of it that were heard
+    context  the voice's own name for the source it is from
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Spoken:
     reply: int | None = None
     in_word: bool = False
     said: str = ""
+    context: str = ""
 
 
 def tokens(text: str) -> list[str]:
@@ -79,7 +81,7 @@ def utterances(
             text = " ".join(word.text for word in words)
             verdicts = dict(zip(source.words, one.heard, strict=False))
             said = " ".join(word.text for word in words if verdicts.get(word))
-            found.append(Spoken(kind, text, begin, end, source.at_s, reply, in_word, said))
+            found.append(Spoken(kind, text, begin, end, source.at_s, reply, in_word, said, source.context_id))
     return sorted(found, key=lambda spoken: spoken.begin)
 
 

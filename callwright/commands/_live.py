@@ -73,7 +73,7 @@ class LiveView:
             case events.AgentSpeechStarted(sample=sample) if self._ended_at is not None:
                 gap_ms = (sample - self._ended_at) * 1000 / self._rate
                 self._ended_at = None
-                return f"        ⟨the agent answers after {gap_ms:.0f} ms⟩"
+                return f"        ⟨the agent sounds after {gap_ms:.0f} ms⟩"
             case events.AgentText(text=text, interrupted=interrupted):
                 return f"agent   {text}{' —' if interrupted else ''}" if text else None
             case events.ToolStarted(tool_call_id=tool):

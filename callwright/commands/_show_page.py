@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from callwright.commands._show_sheet import BETWEEN, INK, Block, Sheet, stack
 from callwright.commands._show_text import clean
+from callwright.records.bars import ToolBar, TroubleBar
 from callwright.records.envelope import Envelope, Outline
-from callwright.records.plot import LONGEST_ROW_S, Plot, Stretch, ToolBar, Utterance
+from callwright.records.plot import LONGEST_ROW_S, Plot, Stretch, Utterance
 
 # Lengths are points (1/72 inch). A second is as wide as an ordinary second of speech is at this size of letters.
 SECOND = 68.0
@@ -62,7 +63,7 @@ class _Word:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """A tool's bar, its text, and the block that holds both."""
+    """A tool's or a trouble's bar, its text, and the block that holds both."""
 
     block: Block
     x: float
@@ -114,7 +115,7 @@ class Page:
         caller = y = self._caller_words(row, y)
         sound = self._sound
         y = self._lane(row, y, "caller", sound.caller if sound else None, [(CALLER, self._call.caller)])
-        y = self._tools(row, y + 2)
+        y = self._troubles(row, self._tools(row, y + 2))
         spoken = [(_colour(said.role), (Stretch(said.start, said.end),)) for said in self._call.utterances]
         agent = y
         y = self._lane(row, y, "agent", sound.agent if sound else None, [(SOUND, self._call.agent), *spoken])
@@ -185,14 +186,26 @@ class Page:
         self._sheet.shape(x, middle - high * half - 0.2, middle - low * half + 0.2, colour)
 
     def _tools(self, row: Stretch, y: float) -> float:
-        tools = [
-            tool for tool in self._call.tools if tool.start < row.end and max(tool.end, tool.start + 1) > row.start
-        ]
-        if not tools:
+        bars = []
+        for tool in self._call.tools:
+            took = f"{(tool.end - tool.start) * 1000 / self._call.rate:.0f} ms"
+            state = {True: took, False: f"failed, {took}", None: "no end recorded"}[tool.ok]
+            text = f"{tool.name}  {', '.join(['joined'] if tool.joined else [state, *tool.notes])}"
+            bars.append(self._bar(row, tool, text, _ink("statement") if tool.ok is False else CALLER))
+        return self._bars("tools", bars, y)
+
+    def _troubles(self, row: Stretch, y: float) -> float:
+        bars = []
+        for one in self._call.troubles:
+            text = f"{one.stage} {one.what}: {one.action}".replace("_", " ")
+            bars.append(self._bar(row, one, text, _ink("statement" if one.action == "gave_up" else "filler")))
+        return self._bars("trouble", bars, y)
+
+    def _bars(self, name: str, found: Sequence[_Bar | None], y: float) -> float:
+        bars = sorted((bar for bar in found if bar), key=lambda bar: bar.block.x)
+        if not bars:
             return y
-        self._name("tools", y + LINE - 3)
-        bars = [self._tool(row, tool) for tool in tools]
-        bars.sort(key=lambda bar: bar.block.x)
+        self._name(name, y + LINE - 3)
         stacked = stack([bar.block for bar in bars])
         for (line, _), bar in zip(stacked, bars, strict=True):
             middle = y + line * LINE + LINE / 2
@@ -200,19 +213,18 @@ class Page:
             self._sheet.text(bar.text_x, middle + 2.4, bar.text, size=SMALL, colour="white" if bar.inside else INK)
         return y + (max(line for line, _ in stacked) + 1) * LINE + 1
 
-    def _tool(self, row: Stretch, tool: ToolBar) -> _Bar:
-        """The bar with its text after it, or where that leaves the page, in it or before it."""
-        x = self._x(row, max(tool.start, row.start))
-        width = max(self._x(row, min(tool.end, row.end)) - x, 2.0)
-        took = f"{(tool.end - tool.start) * 1000 / self._call.rate:.0f} ms"
-        state = {True: took, False: f"failed, {took}", None: "no end recorded"}[tool.ok]
-        text = clean(f"{tool.name}  {state}") if tool.start in row else ""
+    def _bar(self, row: Stretch, of: ToolBar | TroubleBar, text: str, colour: str) -> _Bar | None:
+        """The bar with its text after it, or where that leaves the page, in it or before it; None in other rows."""
+        if of.start >= row.end or max(of.end, of.start + 1) <= row.start:
+            return None
+        x = self._x(row, max(of.start, row.start))
+        width = max(self._x(row, min(of.end, row.end)) - x, 2.0)
+        text = clean(text) if of.start in row else ""
         letters = self._sheet.measure(text, SMALL)
         outside = x + width + 3 + letters > WIDTH - 8
         inside = outside and letters + 6 <= width
         text_x = x + 3 if inside else x - 3 - letters if outside else x + width + 3
         left, right = min(x, text_x), max(x + width, text_x + letters)
-        colour = _ink("statement") if tool.ok is False else CALLER
         return _Bar(Block(left, right - left, (text,)), x, width, colour, text, text_x, inside)
 
     def _cuts(self, row: Stretch, top: float, agent: float, bottom: float) -> None:

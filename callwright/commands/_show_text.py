@@ -15,11 +15,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from callwright.records.record import CallRecord, ToolRecord, TurnRecord, UsageRecord
+from callwright.records.events import Json
+from callwright.records.record import CallRecord, JoinedRecord, ToolRecord, TurnRecord, UsageRecord
 
 BAR_COLUMNS = 42
 INDENT = 9  # the width of "caller   "
-STYLES = {"stt": "cyan", "turn": "blue", "llm": "magenta", "tts": "yellow", "sound": "green"}
+STYLES = {"stt": "cyan", "turn": "blue", "llm": "magenta", "tts": "yellow", "sound": "green", "answer": "green"}
+POINTS = ("sound", "answer")
 # Scales of the waterfall: the smallest that holds the call's slowest usual turn.
 SCALES_MS = (500, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000, 60_000)
 
@@ -73,7 +75,8 @@ def render(record: CallRecord, console: Console) -> RenderableType:
     scale = _scale(record.turns)
     for turn in record.turns:
         parts.extend(_turn(turn, scale, glyphs))
-    if record.failures:
+    if record.troubles or record.failures:
+        parts.extend(_troubles(record))
         parts.extend(_failures(record))
         parts.append(Text())
     if record.usage:
@@ -109,12 +112,12 @@ def _header(record: CallRecord) -> RenderableType:
         lines.append(_labelled(name, f"{stage.vendor} {stage.model}{mark}"))
     detail = f": {record.detail}" if record.detail else ""
     lines.append(_labelled("ended", f"{record.reason}{detail}", "" if record.ok else "red"))
-    gaps = sorted(turn.first_sound_ms for turn in record.turns if turn.first_sound_ms is not None)
+    gaps = sorted(turn.response_gap_ms for turn in record.turns if turn.response_gap_ms is not None)
     if gaps:
         lines.append(
             _labelled(
                 "latency",
-                f"first sound after the caller's last: p50 {_rank(gaps, 0.5):.0f} ms, "
+                f"answer after the caller's last: p50 {_rank(gaps, 0.5):.0f} ms, "
                 f"p95 {_rank(gaps, 0.95):.0f} ms over {counted(len(gaps), 'turn')}",
             )
         )
@@ -137,6 +140,8 @@ def _turn(turn: TurnRecord, scale_ms: float, glyphs: Glyphs) -> Iterator[Rendera
         yield _said("caller", turn.caller_text, "cyan")
     for tool in turn.tools:
         yield _tool(tool, glyphs)
+    for joined in turn.joined:
+        yield _joined(joined)
     for line in turn.lines:
         notes = [] if line.role in ("answer", "greeting") else [line.role]
         notes += ["cut off by the caller"] if line.interrupted else []
@@ -151,16 +156,41 @@ def _said(who: str, words: str, style: str, note: str = "") -> RenderableType:
 
 
 def _tool(tool: ToolRecord, glyphs: Glyphs) -> RenderableType:
-    arguments = ", ".join(f"{name}={_short(value)}" for name, value in tool.arguments.items())
-    state = {True: glyphs.ok, False: glyphs.failed, None: "no end recorded"}[tool.ok]
-    took = "" if tool.ms is None else f" {tool.ms:.0f} ms"
-    result = tool.error if tool.error else ("" if tool.result is None else _short(tool.result, 60))
+    notes = [f"{tool.attempts} attempts"] if tool.attempts > 1 else []
+    notes += ["not waited for"] if tool.pending else []
+    notes += [f"told as news in turn {tool.news_turn}"] if tool.news_turn is not None else []
+    notes += [f"cancelled: {tool.cancelled.replace('_', ' ')}"] if tool.cancelled else []
     told = Text.assemble(
-        clean(f"{tool.name}({arguments}) "),
-        (f"{state}{took}", "green" if tool.ok else "red"),
-        (clean(f"  {result}") if result else "", "dim"),
+        _call(tool),
+        *_outcome(tool.ok, tool.ms, tool.result, tool.error, glyphs),
+        (clean(f"  [{', '.join(notes)}]") if notes else "", "dim"),
     )
+    if tool.late:
+        late = tool.late
+        told.append_text(Text.assemble("\nin truth ", *_outcome(late.ok, late.ms, late.result, late.error, glyphs)))
     return _labelled("tool", told, label_style="blue")
+
+
+def _joined(joined: JoinedRecord) -> RenderableType:
+    which = {None: "an earlier run", joined.turn: "the run above"}.get(
+        joined.run_turn, f"the run of turn {joined.run_turn}"
+    )
+    return _labelled("tool", Text.assemble(_call(joined), (f"joined {which}", "dim")), label_style="blue")
+
+
+def _call(tool: ToolRecord | JoinedRecord) -> str:
+    arguments = ", ".join(f"{name}={_short(value)}" for name, value in tool.arguments.items())
+    return clean(f"{tool.name}({arguments}) ")
+
+
+def _outcome(
+    ok: bool | None, ms: float | None, result: Json, error: str | None, glyphs: Glyphs
+) -> Iterator[tuple[str, str]]:
+    state = {True: glyphs.ok, False: glyphs.failed, None: "no end recorded"}[ok]
+    yield f"{state}{'' if ms is None else f' {ms:.0f} ms'}", "green" if ok else "red"
+    told = error if error else ("" if result is None else _short(result, 60))
+    if told:
+        yield clean(f"  {told}"), "dim"
 
 
 def _short(value: object, most: int = 40) -> str:
@@ -176,7 +206,12 @@ def _scale(turns: Sequence[TurnRecord]) -> float:
         if (
             known := [
                 moment
-                for moment in (turn.llm_first_token_ms, turn.tts_first_audio_ms, turn.first_sound_ms)
+                for moment in (
+                    turn.llm_first_token_ms,
+                    turn.tts_first_audio_ms,
+                    turn.first_sound_ms,
+                    turn.response_gap_ms,
+                )
                 if moment is not None
             ]
         )
@@ -193,14 +228,15 @@ def _waterfall(turn: TurnRecord, scale_ms: float, glyphs: Glyphs) -> Iterator[Re
         ("llm", turn.llm_start_ms, turn.llm_first_token_ms, "first token"),
         ("tts", _tts_start(turn), turn.tts_first_audio_ms, "first audio"),
         ("sound", turn.first_sound_ms, turn.first_sound_ms, "first sound"),
+        ("answer", turn.response_gap_ms, turn.response_gap_ms, "its first word"),
     ]
     for name, start, end, what in bars:
-        if start is None or end is None:
+        if start is None or end is None or (name == "answer" and end == turn.first_sound_ms):
             continue
-        bar = _bar(start, end, scale_ms, glyphs, point=name == "sound")
+        bar = _bar(start, end, scale_ms, glyphs, point=name in POINTS)
         line = Text(f"  {name:<{INDENT - 2}}", style="dim")
         line.append(bar.ljust(BAR_COLUMNS), style=STYLES[name])
-        line.append(f"{end:6.0f} ms {what}", style="" if name == "sound" else "dim")
+        line.append(f"{end:6.0f} ms {what}", style="" if name in POINTS else "dim")
         line.no_wrap = True
         yield Padding(line, 0)
 
@@ -223,6 +259,13 @@ def _bar(start: float, end: float, scale_ms: float, glyphs: Glyphs, *, point: bo
 
 
 # --- what it used ----------------------------------------------------------------------------------------
+
+
+def _troubles(record: CallRecord) -> Iterator[RenderableType]:
+    for one in record.troubles:
+        what, action = one.what.replace("_", " "), one.action.replace("_", " ")
+        text = f"turn {one.turn}: {one.stage} {one.vendor} {what} after {one.waited_ms} ms, {action}"
+        yield _labelled("trouble", text, "red" if one.action == "gave_up" else "yellow")
 
 
 def _failures(record: CallRecord) -> Iterator[RenderableType]:

@@ -15,11 +15,12 @@ from callwright.records.record import (
     FailureRecord,
     LineRecord,
     SpanRecord,
-    ToolRecord,
+    TroubleRecord,
     TurnRecord,
     UsageRecord,
 )
 from callwright.records.timeline import Timeline
+from callwright.records.tool_calls import ToolCalls
 
 __all__ = ["UNKNOWN_END", "CallRecord", "fold"]
 
@@ -38,7 +39,7 @@ def fold(call_id: str, entries: Sequence[Entry], prices: PriceBook) -> CallRecor
     closing = ended.event if ended is not None and isinstance(ended.event, events.CallEnded) else None
     last = ended or entries[-1]
     usage, costs = _usage(call.usage, header.stages if header else {}, prices)
-    turns = tuple(_turn(turn, call.timeline, costs) for _, turn in sorted(call.turns.items()) if turn.real)
+    turns = tuple(_turn(turn, call, costs) for _, turn in sorted(call.turns.items()) if turn.real)
     priced = [cost.usd for _, cost in costs if cost.usd is not None]
     unpriced = tuple(dict.fromkeys(cost.unpriced for _, cost in costs if cost.usd is None))
     return CallRecord(
@@ -56,6 +57,7 @@ def fold(call_id: str, entries: Sequence[Entry], prices: PriceBook) -> CallRecor
         tools=tuple(tool for turn in turns for tool in turn.tools),
         usage=usage,
         failures=tuple(call.failures),
+        troubles=tuple(call.troubles),
         cost_usd=None if unpriced else math.fsum(priced),
         priced_usd=math.fsum(priced),
         unpriced=unpriced,
@@ -66,14 +68,6 @@ def fold(call_id: str, entries: Sequence[Entry], prices: PriceBook) -> CallRecor
 
 
 # --- gathering -------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Tool:
-    started: events.ToolStarted | None
-    start_ns: int
-    ended: events.ToolEnded | None = None
-    end_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -96,13 +90,13 @@ class _Turn:
     last_sound: int | None = None  # sample
     cut: bool = False
     spans: list[_Span] = field(default_factory=list)
-    tools: list[_Tool] = field(default_factory=list)
     lines: list[LineRecord] = field(default_factory=list)
+    tools: bool = False
 
     @property
     def real(self) -> bool:
         """Something was said or done. Speech that was recognised but never became a turn is none."""
-        spoke = self.committed_ns is not None or self.first_sound is not None or bool(self.lines or self.tools)
+        spoke = self.committed_ns is not None or self.first_sound is not None or self.tools or bool(self.lines)
         return spoke or any(span.started.stage != "stt" for span in self.spans)
 
 
@@ -117,6 +111,8 @@ class _Call:
         self.turns: dict[int, _Turn] = {}
         self.usage: list[events.Usage] = []
         self.failures: list[FailureRecord] = []
+        self.troubles: list[TroubleRecord] = []
+        self.tools = ToolCalls()
         self._last_final_ns: int | None = None
         # By request, not by turn: a request may end when the next turn has begun.
         self._spans: dict[tuple[str, int], _Span] = {}
@@ -126,6 +122,7 @@ class _Call:
 
     def take(self, entry: Entry) -> None:
         now = entry.monotonic_ns
+        self.tools.take(entry.event, now)
         match entry.event:
             case events.CallEnded():
                 self.end = entry
@@ -161,26 +158,16 @@ class _Call:
                     event.text, event.role, event.interrupted, event.words, event.unheard, event.remembered
                 )
                 self.turn(event.turn).lines.append(line)
-            case events.ToolStarted() as event:
-                self.turn(event.turn).tools.append(_Tool(event, now))
-            case events.ToolEnded() as event:
-                self._tool_ended(event, now)
+            case events.ToolStarted() | events.ToolEnded() | events.ToolJoined() as event:
+                self.turn(event.turn).tools = True
             case events.Usage() as event:
                 self.usage.append(event)
             case events.VendorFailed() as event:
                 self.failures.append(FailureRecord(**asdict(event)))
+            case events.StageTroubled() as event:
+                self.troubles.append(TroubleRecord(**asdict(event)))
             case _:
                 pass
-
-    def _tool_ended(self, event: events.ToolEnded, now: int) -> None:
-        # In any turn: a tool may outlast the turn that asked for it.
-        for turn in self.turns.values():
-            for tool in turn.tools:
-                same = tool.started is not None and tool.started.tool_call_id == event.tool_call_id
-                if same and tool.ended is None:
-                    tool.ended, tool.end_ns = event, now
-                    return
-        self.turn(event.turn).tools.append(_Tool(None, now, event, now))
 
 
 # --- computing -------------------------------------------------------------------------------------------
@@ -194,7 +181,8 @@ def _duration_s(start: Entry, last: Entry) -> float:
     return max((last.wall - start.wall).total_seconds(), 0.0)
 
 
-def _turn(turn: _Turn, timeline: Timeline, costs: Iterable[tuple[events.Usage, Cost]]) -> TurnRecord:
+def _turn(turn: _Turn, call: _Call, costs: Iterable[tuple[events.Usage, Cost]]) -> TurnRecord:
+    timeline = call.timeline
     origin = None if turn.end_of_speech is None else timeline.at(turn.end_of_speech)
 
     def since(moment_ns: int | None) -> float | None:
@@ -226,9 +214,11 @@ def _turn(turn: _Turn, timeline: Timeline, costs: Iterable[tuple[events.Usage, C
         ),
         tts_first_audio_ms=since(tts.first_ns if tts else None),
         first_sound_ms=heard(turn.first_sound),
+        response_gap_ms=heard(_answered(turn)),
         end_ms=heard(turn.last_sound),
         cost_usd=math.fsum(priced) if len(priced) == len(of_turn) else None,
-        tools=tuple(_tool(tool, turn.number) for tool in turn.tools),
+        tools=call.tools.of(turn.number),
+        joined=call.tools.joined(turn.number),
         spans=tuple(
             SpanRecord(
                 span.started.stage,
@@ -246,20 +236,18 @@ def _turn(turn: _Turn, timeline: Timeline, costs: Iterable[tuple[events.Usage, C
     )
 
 
-def _tool(tool: _Tool, turn: int) -> ToolRecord:
-    named = tool.started or tool.ended
-    assert named is not None
-    ended = tool.ended
-    return ToolRecord(
-        turn=turn,
-        tool_call_id=named.tool_call_id,
-        name=named.name,
-        arguments=tool.started.arguments if tool.started else {},
-        ok=ended.ok if ended else None,
-        ms=(tool.end_ns - tool.start_ns) / 1e6 if ended and tool.started else None,
-        result=ended.result if ended else None,
-        error=ended.error if ended else None,
-    )
+def _answered(turn: _Turn) -> int | None:
+    """The sample at which the answer began: one stretch of sound may hold a filler and, right after it, the answer.
+
+    None where nothing but fillers was said, or nothing says where the answer lies.
+    """
+    answer = next((number for number, line in enumerate(turn.lines) if line.role != "filler"), None)
+    if answer is None:
+        return None
+    words = turn.lines[answer].words
+    if words:
+        return words[0].start
+    return turn.first_sound if answer == 0 else None
 
 
 def _usage(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from callwright.records import events
+from callwright.records.bars import Bars, ToolBar, TroubleBar
 from callwright.records.events import HeardWord
 from callwright.records.journal import Entry
 from callwright.records.timeline import Timeline
@@ -47,16 +48,6 @@ class CallerTurn:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolBar:
-    """One tool call; `ok` is None and `end` the call's last sample if its end was never recorded."""
-
-    name: str
-    start: int
-    end: int
-    ok: bool | None
-
-
-@dataclass(frozen=True, slots=True)
 class Utterance:
     """One thing the agent said; `text`, `role`, `unheard` and `remembered` as in `events.AgentText`.
 
@@ -89,6 +80,7 @@ class Plot:
     turns: tuple[CallerTurn, ...]
     utterances: tuple[Utterance, ...]
     tools: tuple[ToolBar, ...]
+    troubles: tuple[TroubleBar, ...]
     cuts: tuple[int, ...]
 
     def rows(self) -> tuple[Stretch, ...]:
@@ -131,7 +123,7 @@ def plot(entries: Sequence[Entry], recorded: int = 0) -> Plot | None:
     timeline = Timeline(entries)
     if not timeline.rate:
         return None
-    call = _Call()
+    call = _Call(timeline.rate)
     for entry in entries:
         call.take(entry.event, _sample(timeline, entry.monotonic_ns))
     length = call.close(recorded)
@@ -144,7 +136,8 @@ def plot(entries: Sequence[Entry], recorded: int = 0) -> Plot | None:
         agent=_merged(Stretch(sound.start, sound.end) for sound in call.sounds),
         turns=tuple(call.turns),
         utterances=utterances,
-        tools=tuple(sorted(call.tools.values(), key=lambda bar: bar.start)),
+        tools=call.bars.tools,
+        troubles=tuple(call.bars.troubles),
         cuts=tuple(sorted(cuts)),
     )
 
@@ -174,19 +167,21 @@ class _Text:
 class _Call:
     """The events sorted by what they are about, in samples."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int) -> None:
         self.caller: list[Stretch] = []
         self.turns: list[CallerTurn] = []
         self.sounds: list[_Sound] = []
         self.texts: list[_Text] = []
-        self.tools: dict[str, ToolBar] = {}
+        self.bars = Bars(rate)
         self._now = 0
         self._speaking: int | None = None  # the caller, since
         self._turn_begun: int | None = None
         self._unclaimed: list[_Sound] = []
 
     def take(self, event: events.Event, at: int | None) -> None:
-        self._now = max(self._now, at or 0)
+        if at is not None:
+            self._reach(at)
+            self.bars.take(event, at)
         match event:
             case events.SpeechStarted(sample=sample):
                 self._reach(sample)
@@ -216,11 +211,6 @@ class _Call:
                 own = tuple(sound for sound in self._unclaimed if sound.turn == said.turn)
                 self._unclaimed = [sound for sound in self._unclaimed if sound not in own]
                 self.texts.append(_Text(said, self._now, own))
-            case events.ToolStarted() if at is not None:
-                self.tools[event.tool_call_id] = ToolBar(event.name, at, -1, None)
-            case events.ToolEnded() if at is not None:
-                bar = self.tools.get(event.tool_call_id, ToolBar(event.name, at, -1, None))
-                self.tools[event.tool_call_id] = replace(bar, end=at, ok=event.ok)
             case _:
                 pass
 
@@ -230,8 +220,7 @@ class _Call:
         if self._speaking is not None:
             self._caller_silent(length)
         self._agent_silent(length, cut=False)
-        for key, bar in self.tools.items():
-            self.tools[key] = bar if bar.end >= 0 else replace(bar, end=length)
+        self.bars.close(length)
         return length
 
     def _reach(self, *samples: int) -> None:

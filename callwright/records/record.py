@@ -10,8 +10,23 @@ from callwright.records.events import HeardWord, Json, JsonObject, Stage
 
 
 @dataclass(frozen=True, slots=True)
+class LateRecord:
+    """The true outcome of a tool of which the model had been told that its end is not known; `ms` from its start."""
+
+    ok: bool
+    ms: float
+    result: Json
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """One tool call. `ok` and `ms` are None for one whose end was never recorded."""
+    """One run of a tool. `ok` and `ms` are None for one whose end was never recorded.
+
+    pending    the model was told that it still runs, and went on
+    news_turn  the turn in which it was told in a note of its own what became of it, None if it was not
+    cancelled  why, in the words of `events.ToolCancelled`
+    """
 
     turn: int
     tool_call_id: str
@@ -21,6 +36,23 @@ class ToolRecord:
     ms: float | None
     result: Json
     error: str | None
+    attempts: int = 1
+    pending: bool = False
+    news_turn: int | None = None
+    cancelled: str | None = None
+    late: LateRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRecord:
+    """A tool call that was not done a second time: `run` (a tool_call_id, of `run_turn`) stands for it."""
+
+    turn: int
+    tool_call_id: str
+    name: str
+    arguments: JsonObject
+    run: str
+    run_turn: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +92,24 @@ class FailureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TroubleRecord:
+    """A stage kept the caller waiting, or failed; the fields are those of `events.StageTroubled`."""
+
+    turn: int
+    stage: str
+    vendor: str
+    what: str
+    waited_ms: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRecord:
     """One turn; every `_ms` counts from the caller's last spoken sample as the agent's side knew it.
 
     They are None where not known (turn 0 has no caller). `committed_ms` is when the turn was handed to the
-    mind, `first_sound_ms` the first agent sound of any kind, `end_ms` the last one. `cost_usd` is None if a
-    part of it has no price.
+    mind, `first_sound_ms` the first agent sound of any kind, `response_gap_ms` the first of the answer (a filler is
+    none), `end_ms` the last one. `cost_usd` is None if a part of it has no price.
     """
 
     number: int
@@ -78,9 +122,11 @@ class TurnRecord:
     llm_first_token_ms: float | None
     tts_first_audio_ms: float | None
     first_sound_ms: float | None
+    response_gap_ms: float | None
     end_ms: float | None
     cost_usd: float | None
     tools: tuple[ToolRecord, ...]
+    joined: tuple[JoinedRecord, ...]
     spans: tuple[SpanRecord, ...]
     lines: tuple[LineRecord, ...]
 
@@ -125,6 +171,7 @@ class CallRecord:
     tools: tuple[ToolRecord, ...]
     usage: tuple[UsageRecord, ...]
     failures: tuple[FailureRecord, ...]
+    troubles: tuple[TroubleRecord, ...]
     cost_usd: float | None
     priced_usd: float
     unpriced: tuple[str, ...]

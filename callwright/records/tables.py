@@ -10,7 +10,7 @@ from callwright.records import schema
 from callwright.records.calls import load
 from callwright.records.database import Database
 from callwright.records.prices import PriceBook
-from callwright.records.record import CallRecord, TurnRecord
+from callwright.records.record import CallRecord, ToolRecord, TurnRecord
 
 TABLES = (schema.calls, schema.turns, schema.tool_calls, schema.usage)
 
@@ -52,7 +52,7 @@ def _rows(record: CallRecord) -> list[tuple[Table, list[dict[str, object]]]]:
         (
             schema.tool_calls,
             [
-                {"call_id": record.call_id, "position": position, **asdict(tool)}
+                {"call_id": record.call_id, "position": position, **_tool_row(tool)}
                 for position, tool in enumerate(record.tools)
             ],
         ),
@@ -74,6 +74,11 @@ def _rows(record: CallRecord) -> list[tuple[Table, list[dict[str, object]]]]:
             ],
         ),
     ]
+
+
+def _tool_row(tool: ToolRecord) -> dict[str, object]:
+    names = (column.name for column in schema.tool_calls.columns if column.name not in ("call_id", "position"))
+    return {name: getattr(tool, name) for name in names}
 
 
 def _turn_row(call_id: str, turn: TurnRecord) -> dict[str, object]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from callwright.simulators import listening
 from callwright.simulators.brain_rules import REFERENCE, Phrase, Rule, Rules
 from callwright.simulators.conversation import JSON, Conversation, Message, OfferedTool
-from callwright.simulators.understanding import Understanding, asked_for, only_results, understand, walk
+from callwright.simulators.understanding import Understanding, asked_for, notes, only_results, understand, walk
 
 _PIECE = re.compile(r"\s*[^\W\d_]{1,8}|\s*\d{1,3}|\s*_|\s*[^\w\s]|\s+")
 
@@ -56,22 +56,49 @@ class Brain:
         return answer
 
     def _decide(self, messages: Sequence[Message], tools: Sequence[OfferedTool]) -> Answer:
+        if (rest := self._rest(messages, tools)) is not None:
+            return rest
         left_over = self._left_over(messages, tools)
         if left_over is not None:
             return left_over
         known = understand(self._rules, messages)
-        for rule in self._rules.rules:
-            answer = self._follow(rule, known, tools) if self._fits(rule, known) else None
-            if answer is not None:
-                return answer
-        if known.arrived != ("caller",):
-            return Answer()  # a tool's result that no rule speaks about
-        lines = self._rules.fallback
+        if not known.arrived:  # nothing but that something is still to come
+            return Answer(self._in_turn(self._rules.pending, known), rule="pending")
+        answer = self._ruled(known, tools)
+        if known.news:
+            told = self._ruled(replace(known, arrived=known.news, failed=known.news_failed, new=set()), tools)
+            answer = _both(answer, told)
+        if answer is not None:
+            return answer
+        if known.arrived == ("caller",):
+            return Answer(self._in_turn(self._rules.fallback, known))
+        # A result that no rule speaks about is nothing to speak of; that another is missing is.
+        return Answer(self._in_turn(self._rules.pending, known), rule="pending") if known.pending else Answer()
+
+    def _ruled(self, known: Understanding, tools: Sequence[OfferedTool]) -> Answer | None:
+        """What the first rule that fits makes of this moment."""
+        fitting = (self._follow(rule, known, tools) for rule in self._rules.rules if self._fits(rule, known))
+        return next((answer for answer in fitting if answer is not None), None)
+
+    def _in_turn(self, lines: Sequence[str], known: Understanding) -> str:
+        """Another one at every turn, of those in which nothing is unknown."""
         for line in (*lines[max(0, known.turns - 1) % len(lines) :], *lines):
             text = self._fill(line, known)
             if text is not None:
-                return Answer(text)
-        return Answer("Sorry?")
+                return text
+        return "Sorry?"
+
+    def _rest(self, messages: Sequence[Message], tools: Sequence[OfferedTool]) -> Answer | None:
+        """Where a note asks to go on with words that broke off: what this model would have said after them.
+
+        All of it if its own words are others: it does not know what another model meant to say.
+        """
+        if len(messages) < 3 or not any(listening.heard("go on", note) for note in notes(messages[-1])):
+            return None
+        said = " ".join(block.text for block in messages[-2].blocks if block.kind == "text").split()
+        meant = self._decide(messages[:-2], tools)
+        words = meant.text.split()
+        return replace(meant, text=" ".join(words[len(said) :])) if words[: len(said)] == said else meant
 
     def _left_over(self, messages: Sequence[Message], tools: Sequence[OfferedTool]) -> Answer | None:
         """The next of several calls one rule wanted, when they have to be made one at a time."""
@@ -174,6 +201,13 @@ class Brain:
                 text = text.replace(found[0], _filtered(value, found[2]))
             said.append(text)
         return phrase.join.join(said)
+
+
+def _both(answer: Answer | None, told: Answer | None) -> Answer | None:
+    """The answer to the caller, and after it what the news is answered with; not where each wants tools of its own."""
+    if answer is None or told is None or (answer.uses and told.uses):
+        return answer or told
+    return replace(answer, text=f"{answer.text} {told.text}".strip(), uses=answer.uses or told.uses)
 
 
 def _in_words(value: JSON) -> str | None:

@@ -1,6 +1,7 @@
 """The rules file of a scripted model: its format, and loading it with errors that name file, line and rule.
 
     fallback: ["Sorry, could you say that again?"]     # said in turn when no rule fits
+    pending: ["I am still waiting for that."]          # said in turn when a tool is still at it
     slots:                                             # what to listen for in the caller's words
       intent: {choices: {book: ["book", "make an appointment"]}, forget_after: [book.done]}
       name:   {understand: name, cues: ["my name is"], when_asked: ["name"], forget_after: [find_patient]}
@@ -142,6 +143,7 @@ class Rules(_Part):
     """A whole rules file."""
 
     fallback: Texts = ("Sorry, could you say that again?",)
+    pending: Texts = ("That is taking a little longer.",)
     slots: dict[str, SlotRule] = Field(default_factory=dict)
     facts: dict[str, FactRule] = Field(default_factory=dict)
     phrases: dict[str, Phrase] = Field(default_factory=dict)

@@ -6,13 +6,16 @@ Found anew from the messages of every request, since the vendor's interface has 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from callwright.simulators import listening
 from callwright.simulators.brain_rules import Rules, SlotRule
-from callwright.simulators.conversation import JSON, Message
+from callwright.simulators.conversation import JSON, Block, Message
+
+_NEWS = re.compile(r"<tool_news>(.*)</tool_news>", re.DOTALL)
 
 
 @dataclass
@@ -26,6 +29,9 @@ class Understanding:
     last_words: str = ""
     arrived: tuple[str, ...] = ("caller",)  # what came last: the caller, or tools whose results came
     failed: bool = False
+    pending: bool = False  # of what came last, something is still to come
+    news: tuple[str, ...] = ()  # tools whose results came as news beside the caller's words
+    news_failed: bool = False
     turns: int = 0
 
     def value(self, path: str) -> JSON:
@@ -52,22 +58,44 @@ def understand(rules: Rules, messages: Sequence[Message]) -> Understanding:
             if said:
                 known.last_words = said
             continue
-        results = [block for block in message.blocks if block.kind == "tool_result"]
+        results = [
+            (tool_of.get(block.id, "?"), _read(block.text), block.is_error)
+            for block in message.blocks
+            if block.kind == "tool_result"
+        ]
+        news = [one for block in message.blocks for one in _news(block)]
         known.new = set()
-        known.arrived = tuple(tool_of.get(block.id, "?") for block in results)
-        known.failed = False
-        for block in results:
-            content = _read(block.text)
-            known.failed = known.failed or block.is_error or _is_failure(content)
-            if not (block.is_error or _is_failure(content)):
-                _learn(rules, known, tool_of.get(block.id, "?"), content)
+        known.arrived, known.failed, known.pending = _take(rules, known, results + news)
+        known.news, known.news_failed = (), False
         words = listening.plain(" ".join(block.text for block in message.blocks if block.kind == "text"))
-        if words or not results:
+        if words or not (results or news):
+            told = [one for one in news if not _is_pending(one[1])]
+            known.news = tuple(tool for tool, _, _ in told)
+            known.news_failed = any(_is_failure(content) for _, content, _ in told)
             known.caller = words
             known.arrived, known.failed = ("caller",), False
             known.turns += bool(listening.tokens(words))
             _listen(rules, known, words)
     return known
+
+
+_Told = tuple[str, JSON, bool]
+"""A tool, what it gave, and whether that was marked as an error."""
+
+
+def _take(rules: Rules, known: Understanding, told: Sequence[_Told]) -> tuple[tuple[str, ...], bool, bool]:
+    """Learn what tools gave: which of them gave something, whether any failed, whether any is still at it."""
+    arrived: list[str] = []
+    failed = False
+    for tool, content, is_error in told:
+        if _is_pending(content):
+            continue
+        arrived.append(tool)
+        if is_error or _is_failure(content):
+            failed = True
+        else:
+            _learn(rules, known, tool, content)
+    return tuple(arrived), failed, len(arrived) < len(told)
 
 
 def _learn(rules: Rules, known: Understanding, tool: str, content: JSON) -> None:
@@ -171,15 +199,51 @@ def only_results(message: Message) -> bool:
     )
 
 
+def notes(message: Message) -> list[str]:
+    """What a program tells the model [in brackets], in a message in which the caller says nothing; else nothing."""
+    texts = [block.text.strip() for block in message.blocks if block.kind == "text"]
+    if message.role != "user" or len(texts) != len(message.blocks) or any(map(listening.plain, texts)):
+        return []
+    return [text for text in texts if text.startswith("[")]
+
+
+def _news(block: Block) -> list[_Told]:
+    """What a note of a program's tells of tools that were called earlier: a line of JSON each, with its "tool"."""
+    found = _NEWS.fullmatch(block.text.strip()) if block.kind == "text" else None
+    told: list[_Told] = []
+    for line in found[1].splitlines() if found else ():
+        content = _json(line)
+        if isinstance(content, dict) and isinstance(tool := content.get("tool"), str):
+            gave = {name: value for name, value in content.items() if name not in ("tool", "asked")}
+            told.append((tool, _unwrapped(gave), False))
+    return told
+
+
 def _read(text: str) -> JSON:
-    """A tool's result: JSON if it is, else the text. A lone "result" key is a wrapper of the client's own."""
+    """A tool's result: JSON if it is, else the text."""
+    return _unwrapped(_json(text))
+
+
+def _json(text: str) -> JSON:
     try:
         content: JSON = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-    if isinstance(content, dict) and list(content) == ["result"]:
-        return content["result"]
     return content
+
+
+def _unwrapped(content: JSON) -> JSON:
+    """Without the client's own wrapper: a "result" by itself or with a "note"; of "parts", the newest."""
+    if isinstance(content, dict) and set(content) - {"note"} == {"result"}:
+        return content["result"]
+    if isinstance(content, dict) and set(content) - {"note"} == {"parts"}:
+        parts = content["parts"]
+        return parts[-1] if isinstance(parts, list) and parts else parts
+    return content
+
+
+def _is_pending(content: JSON) -> bool:
+    return isinstance(content, dict) and list(content) == ["pending"]
 
 
 def _is_failure(content: JSON) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from callwright.bench.latency import CallResult, Plan, Results, progress, run, settled
+from callwright.bench.ear import Source, SourceWord
+from callwright.bench.latency import CallResult, Plan, Results, answers, progress, run, settled
 from callwright.bench.metrics import HeardTurn
 from callwright.bench.report import summarise
 from callwright.bench.spread import Spread
+from callwright.bench.wire import Reply
 from callwright.simulators.account import Delay, Served
+from callwright.simulators.sound import Samples
+from callwright.simulators.tape import RATE
+from callwright.simulators.voice import Voice, find_engine
 
 SCRIPT = Path(__file__).parents[2] / "agents" / "frontdesk.py"
 RULES = SCRIPT.with_name("frontdesk.rules.yaml")
@@ -58,6 +65,44 @@ def test_a_failed_call_says_so_in_its_line() -> None:
     result = CallResult("pipecat", "zero", 3, (turn,), (), 200, {}, 2, "the system ended the call: it broke")
     line = progress(result, 90)
     assert line == ("pipecat, delays zero, seed 3: gap – ms, added – ms; FAILED: the system ended the call: it broke")
+
+
+ANSWER = "I have Tuesday at nine. Which would you like?"
+
+
+@lru_cache
+def source(text: str, at_s: float, context: str) -> Source:
+    speech = asyncio.run(Voice(engine=find_engine()).speak(text, rate=RATE))
+    words = tuple(SourceWord(word.text, word.start, word.end) for word in speech.words)
+    return Source(context, RATE, speech.pcm, words, at_s, text)
+
+
+def on_tape(*parts: float | Source) -> Samples:
+    """Seconds of silence, and what sounds."""
+    pieces = [np.zeros(round(one * RATE)) if isinstance(one, float) else np.frombuffer(one.pcm, "<i2") for one in parts]
+    tape = np.concatenate(pieces)
+    noise = np.random.default_rng(1).normal(0, 1, len(tape)) * (30 + 0.1 * np.abs(tape))
+    return np.asarray(np.clip(tape + noise, -32768, 32767), np.int16)
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 0.01])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("I'm still on it.", ANSWER),
+        ("Let me see.", "Let me see."),  # what the program says, the model says too, with the same sound
+        ("Let me see.", f"Let me see. {ANSWER}"),
+    ],
+)
+def test_the_answer_is_told_from_the_line_before_it(line: str, said: str, gap_s: float) -> None:
+    filler = source(line, 0.0, "batch-1")
+    length_s = len(filler.pcm) / 2 / RATE
+    answer = source(said, 1.0 + length_s - 0.1, "c1")
+    tape = on_tape(1.0, filler, gap_s, answer, 1.0)
+    (first, *_) = answers([answer], [filler], [Reply(said, (), 0.5, 2.0, whole=True)], tape)
+    assert (first.kind, first.context) == ("answer", "c1")
+    leading_s = answer.words[0].start / RATE
+    assert first.begin == pytest.approx(1.0 + length_s + gap_s + leading_s, abs=0.03)
 
 
 async def test_one_real_call_is_measured_from_end_to_end() -> None:

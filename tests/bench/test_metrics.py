@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from callwright.bench.metrics import HeardTurn, Injected, Parts, TurnTimes, cache_read_ratio, heard_turns, turn_times
+from callwright.bench.utterances import Spoken
 from callwright.simulators.account import Served
 from callwright.simulators.tape import RATE, Lane, Said, Tape
 
@@ -19,8 +20,12 @@ def served(stage: str, what: str, asked: float, at: float, **more: object) -> Se
     )
 
 
-def turn(*sounds: tuple[float, float], end: float = 10.0, until: float = 20.0, **more: bool) -> HeardTurn:
-    return HeardTurn("said", end, until, sounds, more.get("overlapped", False), more.get("mute", False))
+def turn(
+    *sounds: tuple[float, float], end: float = 10.0, until: float = 20.0, answer: float | None = None, **more: bool
+) -> HeardTurn:
+    """One whose first sound is the answer, if nothing else is said."""
+    begun = answer if answer is not None or not sounds else sounds[0][0]
+    return HeardTurn("said", end, until, sounds, more.get("overlapped", False), more.get("mute", False), begun, "c1")
 
 
 def figures(heard: HeardTurn, log: list[Served]) -> TurnTimes:
@@ -124,9 +129,36 @@ def test_a_request_that_was_taken_back_is_not_the_answers() -> None:
 
 def test_a_filler_is_a_sound_but_no_answer() -> None:
     filler = served("tts", "first_audio", 10.5, 10.6, context_id="filler")
-    times = figures(turn((10.7, 11.0), (11.47, 13.0)), sorted([*PLAIN, filler], key=lambda line: line.at))
+    log = sorted([*PLAIN, filler], key=lambda line: line.at)
+    times = figures(turn((10.7, 11.0), (11.47, 13.0), answer=11.47), log)
     assert times.first_sound_ms == pytest.approx(700)
     assert times.response_gap_ms == pytest.approx(1470)
+    assert times.added_latency_ms == figures(turn((11.47, 13.0)), PLAIN).added_latency_ms
+
+
+def test_a_filler_that_streams_while_a_tool_runs_is_not_the_answers_voice() -> None:
+    log = [
+        *PLAIN[:2],
+        served("tts", "first_audio", 11.4, 11.5, context_id="filler"),
+        served("llm", "first_token", 12.0, 12.5, request_id="r2"),
+        served("tts", "first_audio", 12.52, 12.7, leading_silence_ms=100, context_id="c1"),
+    ]
+    times = figures(turn((11.6, 12.2), (12.9, 14.0), answer=12.9), log)
+    assert times.injected is not None
+    assert times.injected.tts_ms == pytest.approx(180 + 100)
+    assert times.injected.llm_ms == pytest.approx(640 + 500)
+
+
+def test_an_answer_begins_within_the_sound_that_a_filler_began() -> None:
+    times = figures(turn((10.7, 13.0), answer=11.6), PLAIN)
+    assert (times.first_sound_ms, times.response_gap_ms) == (pytest.approx(700), pytest.approx(1600))
+    assert times.added_latency_ms == pytest.approx(1600 - 60 - 640 - 390 - 200 - 90)
+
+
+def test_a_turn_that_got_nothing_but_a_filler_has_no_gap() -> None:
+    times = figures(HeardTurn("said", 10, 20, ((10.7, 11.0),), overlapped=False, mute=False), PLAIN)
+    assert (times.first_sound_ms, times.response_gap_ms) == (pytest.approx(700), None)
+    assert times.unmatched == "no word of the model's was heard"
 
 
 def test_the_longest_silence_is_found_within_the_answer_too() -> None:
@@ -139,7 +171,7 @@ def test_the_longest_silence_is_found_within_the_answer_too() -> None:
     [
         ([], "no Finalize came"),
         (PLAIN[:1], "the model was not asked"),
-        (PLAIN[:2], "no voice was asked"),
+        (PLAIN[:2], "the voice was not asked"),
         (PLAIN[1:], "no Finalize came"),
     ],
 )
@@ -198,7 +230,7 @@ def _fill(lane: Lane, sounds: list[tuple[float, float]], length_s: float) -> Non
 
 def test_turns_are_found_on_the_monotonic_clock() -> None:
     first, second = heard_turns(
-        tape(said=[(1, 2), (6, 7)], heard=[(0.2, 0.5), (2.8, 3.2), (4, 5), (7.5, 8)], length_s=9)
+        tape(said=[(1, 2), (6, 7)], heard=[(0.2, 0.5), (2.8, 3.2), (4, 5), (7.5, 8)], length_s=9), ()
     )
     assert first.end == pytest.approx(102)
     assert first.until == pytest.approx(106)
@@ -208,11 +240,22 @@ def test_turns_are_found_on_the_monotonic_clock() -> None:
 
 
 def test_the_tail_of_what_was_talked_over_is_no_sound_of_the_turn() -> None:
-    (heard,) = heard_turns(tape(said=[(1, 2)], heard=[(0.5, 2.1), (2.25, 2.4), (3, 4)], length_s=6))
+    (heard,) = heard_turns(tape(said=[(1, 2)], heard=[(0.5, 2.1), (2.25, 2.4), (3, 4)], length_s=6), ())
     assert [pytest.approx(pair) for pair in heard.sounds] == [(103, 104)]
 
 
 def test_five_seconds_of_nothing_are_mute() -> None:
-    (heard,) = heard_turns(tape(said=[(1, 2)], heard=[], length_s=8))
+    (heard,) = heard_turns(tape(said=[(1, 2)], heard=[], length_s=8), ())
     assert heard.mute
     assert heard.sounds == ()
+
+
+def test_the_answer_is_the_first_of_the_models_words_after_the_caller() -> None:
+    spoken = [
+        Spoken("answer", "before", 0.2, 0.9, 0.1, reply=0, context="a"),
+        Spoken("filler", "one moment", 2.8, 3.2, 2.0, context="b"),
+        Spoken("preamble", "let me see", 3.25, 4.0, 3.0, reply=1, context="c"),
+        Spoken("answer", "it is free", 5.0, 6.0, 4.9, reply=2, context="d"),
+    ]
+    (heard,) = heard_turns(tape(said=[(1, 2)], heard=[(2.8, 4.0), (5, 6)], length_s=7), spoken)
+    assert (heard.answer, heard.voice) == (pytest.approx(103.25), "c")

@@ -24,14 +24,16 @@ def call(system: str, *gaps_ms: float, mute: bool = False, failure: str = "") ->
     for number, gap_ms in enumerate(gaps_ms):
         end = 10.0 + 10 * number
         sound = end + gap_ms / 1000
-        turns.append(HeardTurn(f"line {number}", end, end + 10, ((sound, sound + 1),), False, False))
+        turns.append(
+            HeardTurn(f"line {number}", end, end + 10, ((sound, sound + 1),), False, False, sound, str(number))
+        )
         asked = end + 0.25
         usage = {"input_tokens": 0, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 100}
         served += [
             Served(stage="stt", what="final", request_at=asked, at=asked),
             Served(stage="llm", what="first_token", request_at=asked, at=asked, request_id=str(number)),
             Served(stage="llm", what="reply", request_at=asked, at=asked, detail={"usage": usage}),
-            Served(stage="tts", what="first_audio", request_at=asked, at=asked),
+            Served(stage="tts", what="first_audio", request_at=asked, at=asked, context_id=str(number)),
         ]
     if mute:
         turns.append(HeardTurn("unheard", 90.0, 100.0, (), False, True))

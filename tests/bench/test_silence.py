@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from callwright.agent import load
 from callwright.bench import silence, wire
 from callwright.bench.ear import Source
+from callwright.bench.lines import Store
 from callwright.bench.report import Provenance
 from callwright.bench.scenes.silence import EFFECTS, TAKES_S
-from callwright.bench.silence import CallResult, Plan, Results, Store, progress, run, world
+from callwright.bench.silence import CallResult, Plan, Results, progress, run, world
 from callwright.bench.silence_metrics import Effects, Fillers, Turn
 from callwright.bench.silence_report import detail_lines, render, summarise
 from callwright.bench.silence_scenes import ROWS, RULES, SCENES, SCRIPT, script

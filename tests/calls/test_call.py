@@ -41,7 +41,10 @@ async def test_the_records_of_a_call_are_complete(line: Line) -> None:
     assert turn.llm_first_token_ms is not None
     assert turn.tts_first_audio_ms is not None
     assert turn.first_sound_ms is not None
+    assert turn.response_gap_ms is not None
     assert turn.llm_first_token_ms <= turn.tts_first_audio_ms <= turn.first_sound_ms
+    # What was said begins with the voice's own silence: up to 250 ms, drawn for every text.
+    assert turn.first_sound_ms <= turn.response_gap_ms <= turn.first_sound_ms + 300
 
 
 async def test_the_recording_holds_both_sides_where_they_were_heard(line: Line) -> None:

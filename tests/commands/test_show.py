@@ -69,6 +69,39 @@ async def hold(path: Path, call_id: str, *, caller: str = "I would like an appoi
             say(500, e.CallEnded("caller_left", "the caller hung up", ok=True))
 
 
+async def falter(path: Path) -> None:
+    """A call whose tools take long and whose vendors fail, with a filler before the answer."""
+    clock = ManualClock()
+    with Database.open(str(path)) as database:
+        async with await Journal.open(database, "c", clock) as journal:
+
+            def say(at_ms: float, *events: e.Event) -> None:
+                clock.advance(ms=at_ms - clock.monotonic_ns() / 1e6)
+                for event in events:
+                    journal.append(event)
+
+            def said(at_ms: float, text: str, role: str) -> e.AgentText:
+                heard = tuple(e.HeardWord(word, ms(at_ms), ms(at_ms + 200)) for word in text.split())
+                return e.AgentText(1, text, role, interrupted=False, words=heard, remembered=role != "filler")
+
+            say(0, e.CallStarted("frontdesk", "demo", STAGES, {}, None, RATE), e.RecordingClock(0))
+            say(1_300, e.TurnStarted(1, "Pay it, please", ms(1_000)))
+            say(1_400, e.StageTroubled(1, "llm", "anthropic", "no_first_token", 1_500, "hedge"))
+            say(1_500, e.ToolStarted(1, "t1", "pay", {"sum": 5}), e.ToolStarted(1, "t2", "look", {}))
+            say(1_600, e.ToolRetried(1, "t2", "look", 2, "timeout", 0.25))
+            say(1_700, e.ToolCancelled(1, "t2", "look", "caller_spoke"))
+            say(1_700, e.ToolEnded(1, "t2", "look", ok=False, result=None, error="look was cancelled"))
+            say(1_800, e.AgentSpeechStarted(1, ms(1_800)), said(1_800, "One moment.", "filler"))
+            say(5_500, e.ToolPending(1, "t1", "pay"), said(2_600, "It still runs.", "answer"))
+            say(6_000, e.TurnStarted(2, "Did you pay it?", ms(5_900)))
+            say(6_100, e.ToolJoined(2, "t3", "pay", {"sum": 5}, run="t1"))
+            say(7_500, e.ToolEnded(1, "t1", "pay", ok=False, result=None, error="pay has not ended"))
+            say(7_600, e.ToolNews(2, ("t1",)))
+            say(9_500, e.ToolLate(1, "t1", "pay", ok=True, result={"paid": True}))
+            say(9_600, e.StageTroubled(3, "stt", "deep\x1b[2Jgram", "no_transcript", 1_000, "gave_up"))
+            say(9_700, e.CallEnded("caller_left", "", ok=True))
+
+
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "calls.db"
@@ -126,6 +159,47 @@ def test_the_waterfall_gives_each_stages_time(path: Path) -> None:
         assert f" {figure} ms " in figures[name]
     assert figures["llm"].index("█") > figures["stt"].index("█")
     assert figures["sound"].index("▲") > figures["tts"].index("█")
+
+
+def test_what_became_of_a_tool_that_was_not_waited_for_is_told(path: Path) -> None:
+    asyncio.run(falter(path))
+    told = " ".join(output("show", "c").split())
+    for part in (
+        "pay(sum=5) ✗ 6000 ms pay has not ended [not waited for, told as news in turn 2] in truth ✓ 8000 ms",
+        '{"paid": true}',
+        "look() ✗ 200 ms look was cancelled [2 attempts, cancelled: caller spoke]",
+        "pay(sum=5) joined the run of turn 1",
+    ):
+        assert part in told
+
+
+def test_what_the_stages_had_trouble_with_is_told(path: Path) -> None:
+    asyncio.run(falter(path))
+    text = output("show", "c")
+    assert "trouble  turn 1: llm anthropic no first token after 1500 ms, hedge\n" in text
+    assert "no transcript after 1000 ms, gave up\n" in text
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_filler_is_told_from_the_answer(path: Path) -> None:
+    asyncio.run(falter(path))
+    text = output("show", "c")
+    assert "answer after the caller's last: p50 1600 ms" in text
+    assert "   800 ms first sound" in text
+    assert "  1600 ms its first word" in text
+
+
+def test_tools_and_troubles_are_whole_in_json(path: Path) -> None:
+    asyncio.run(falter(path))
+    record = json.loads(output("show", "c", "--json"))
+    first, second = record["turns"]
+    pay = first["tools"][0]
+    assert (pay["pending"], pay["news_turn"]) == (True, 2)
+    assert pay["late"] == {"ok": True, "ms": 8_000, "result": {"paid": True}, "error": None}
+    assert [(one["run"], one["run_turn"]) for one in second["joined"]] == [("t1", 1)]
+    assert [one["action"] for one in record["troubles"]] == ["hedge", "gave_up"]
+    assert (first["first_sound_ms"], first["response_gap_ms"]) == (800, 1_600)
 
 
 def test_it_fits_eighty_columns_and_has_no_colour_when_piped(path: Path) -> None:

@@ -79,13 +79,28 @@ CROWDED: list[tuple[float, list[e.Event]]] = [
     (4.1, asked(2, "Quickly!", 3.7, 3.9)),
     (4.2, [e.ToolStarted(2, f"t{number}", "look_up_prices", {}) for number in range(4)]),
     (4.3, [e.ToolEnded(2, f"t{number}", "look_up_prices", ok=number > 1, result=1) for number in range(3)]),
+    (4.3, [e.ToolPending(2, "t3", "look_up_prices"), e.ToolJoined(2, "t4", "look_up_prices", {}, run="t3")]),
+    (4.6, [e.StageTroubled(2, "llm", "anthropic", "no_first_token", 700, "hedge")]),
+    (4.7, [e.StageTroubled(2, "llm", "anthropic", "refused", 20, "next")]),
     (5.0, said(2, "One moment.", "filler", 4.4, 0.15)),
     (9.0, said(2, ANSWER, "answer", 5.0, 0.12, unheard="Nobody hears these words, however many there are. " * 3)),
     (9.1, asked(3, "Stop.", 7.4, 8.0)),
     (9.3, said(3, "", "answer", 8.2, unheard="Of course.")),
     (20.0, said(3, ANSWER, "statement", 9.0, 0.5)),
+    (21.0, [e.ToolEnded(2, "t3", "look_up_prices", ok=False, result=None, error="it has not ended")]),
+    (21.5, [e.ToolLate(2, "t3", "look_up_prices", ok=True, result=1)]),
     (22.0, said(3, "Goodbye, goodbye.", "farewell", 20.0, 0.1)),
 ]
+
+
+BARS = (
+    "look_up_prices  failed, 100 ms",
+    "look_up_prices  joined",
+    "look_up_prices  17300 ms, not waited for, late",
+    "llm no first token: hedge",
+    "llm refused: next",
+    "trouble",
+)
 
 
 @pytest.fixture
@@ -146,7 +161,7 @@ def test_no_text_touches_another_or_leaves_the_page(database: Path, recording: P
     asyncio.run(hold(database, "c", recording if recorded else None, CROWDED))
     (page,) = texts(database, "c")
     shown = [text for text, *_ in page]
-    for one in ("cut", "$5", "“Hello, how can I help you?”", "nothing", "not kept", "look_up_prices  failed, 100 ms"):
+    for one in ("cut", "$5", "“Hello, how can I help you?”", "nothing", "not kept", *BARS):
         assert one in shown, one
     assert ("not recorded: bars show who spoke, by the journal" in shown) is not recorded
     width = WIDTH / 72 * DPI

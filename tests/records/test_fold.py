@@ -277,3 +277,61 @@ def test_the_record_is_json() -> None:
     assert again["turns"][0]["tools"][0]["name"] == "free_slots"
     assert again["failures"][0]["category"] == "timeout"
     assert again["config"] == {"pipeline": "cascade"}
+
+
+# --- what came first: a filler or the answer ---------------------------------------------------------------
+
+
+def words(text: str, *starts_ms: float) -> tuple[e.HeardWord, ...]:
+    return tuple(e.HeardWord(word, ms(at), ms(at + 200)) for word, at in zip(text.split(), starts_ms, strict=True))
+
+
+def spoken(*lines: e.Event) -> CallRecord:
+    """A turn whose caller fell silent at 2000 ms; the agent sounded at 3000 ms without a break."""
+    return folded([*TURN[:17], *((6_000 + number, line) for number, line in enumerate(lines))])
+
+
+FILLER = e.AgentText(
+    1, "One moment.", "filler", interrupted=False, words=words("One moment.", 3_000, 3_250), remembered=False
+)
+
+
+def test_a_filler_is_the_first_sound_and_not_the_answer() -> None:
+    answer = e.AgentText(1, "Tuesday then?", "answer", interrupted=False, words=words("Tuesday then?", 3_600, 3_900))
+    (turn,) = spoken(FILLER, answer).turns
+    assert (turn.first_sound_ms, turn.response_gap_ms) == (1_000, 1_600)
+
+
+def test_a_turn_that_got_nothing_but_a_filler_has_no_answer() -> None:
+    (turn,) = spoken(FILLER).turns
+    assert (turn.first_sound_ms, turn.response_gap_ms) == (1_000, None)
+
+
+def test_an_answer_without_places_is_the_first_sound_unless_a_filler_was() -> None:
+    answer = e.AgentText(1, "Tuesday then?", "answer", interrupted=False)
+    assert spoken(answer).turns[0].response_gap_ms == 1_000
+    assert spoken(FILLER, answer).turns[0].response_gap_ms is None
+
+
+def test_what_holds_the_line_before_the_answer_is_no_answer_either() -> None:
+    """A hold sound has no words and no line of its own."""
+    answer = e.AgentText(1, "Tuesday?", "answer", interrupted=False, words=words("Tuesday?", 4_200))
+    assert spoken(answer).turns[0].response_gap_ms == 2_200
+
+
+# --- what a stage's vendors did ------------------------------------------------------------------------------
+
+
+def test_troubles_are_kept_in_order_also_of_a_turn_that_never_was_one() -> None:
+    record = folded(
+        [
+            (0, STARTED),
+            (5, e.StageTroubled(1, "stt", "deepgram", "no_transcript", 1_500, "gave_up")),
+            (9, e.StageTroubled(2, "llm", "anthropic", "refused", 12, "retry")),
+        ]
+    )
+    assert record.turns == ()
+    assert [(one.turn, one.what, one.waited_ms, one.action) for one in record.troubles] == [
+        (1, "no_transcript", 1_500, "gave_up"),
+        (2, "refused", 12, "retry"),
+    ]

@@ -9,8 +9,9 @@ import pytest
 
 from callwright.clock import ManualClock
 from callwright.records import events as e
+from callwright.records.bars import ToolBar, TroubleBar
 from callwright.records.journal import Entry
-from callwright.records.plot import Plot, Stretch, ToolBar, plot
+from callwright.records.plot import Plot, Stretch, plot
 
 RATE = 1000  # a sample a millisecond
 STARTED = e.CallStarted("frontdesk", "demo", {}, {}, None, RATE)
@@ -75,6 +76,31 @@ def test_a_tool_stands_at_the_time_of_its_entries() -> None:
         (2_000, e.CallEnded("caller_left", "", ok=True)),
     )
     assert call.tools == (ToolBar("book", 501, 800, ok=False), ToolBar("wait", 900, 2_001, ok=None))
+
+
+def test_a_tool_that_was_not_waited_for_reaches_to_its_true_end() -> None:
+    call = drawn(
+        (500, e.ToolStarted(1, "a", "pay", {})),
+        (700, e.ToolPending(1, "a", "pay")),
+        (900, e.ToolJoined(2, "b", "pay", {}, run="a")),
+        (1_000, e.ToolEnded(1, "a", "pay", ok=False, result=None, error="has not ended")),
+        (1_600, e.ToolLate(1, "a", "pay", ok=True, result=1)),
+    )
+    assert call.tools == (
+        ToolBar("pay", 500, 1_600, ok=True, notes=("not waited for", "late")),
+        ToolBar("pay", 900, 900, ok=None, joined=True),
+    )
+
+
+def test_a_trouble_reaches_back_to_when_the_wait_for_it_began() -> None:
+    call = drawn(
+        (300, e.StageTroubled(1, "stt", "deepgram", "no_transcript", 1_500, "next")),
+        (2_000, e.StageTroubled(1, "llm", "anthropic", "no_first_token", 1_200, "hedge")),
+    )
+    assert call.troubles == (
+        TroubleBar("stt", "no_transcript", "next", 0, 300),
+        TroubleBar("llm", "no_first_token", "hedge", 800, 2_000),
+    )
 
 
 def test_what_was_cut_off_ends_at_the_cut() -> None:

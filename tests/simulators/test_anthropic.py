@@ -7,44 +7,18 @@ import gc
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import anthropic as sdk
 import httpx
+import llm_world
 import pytest
-from aiohttp import web
 
-from callwright.simulators import anthropic, model_lists
-from callwright.simulators.account import Account, Accounts, AccountSettings, Delay, World
-from callwright.simulators.faults import Fault
+from callwright.simulators.account import AccountSettings, Delay
 
 MODEL = "claude-haiku-5-5"
-RULES = """
-fallback: ["Sorry?"]
-facts:
-  weather: {from: [weather.sky]}
-rules:
-  - name: both
-    when: {heard: ["compare"]}
-    say: "Let me compare."
-    call: [{tool: weather, with: {city: "Paris"}}, {tool: weather, with: {city: "Reykjavík"}}]
-  - name: one
-    when: {heard: ["weather"]}
-    call: [{tool: weather, with: {city: "Paris"}}]
-  - name: clock
-    when: {heard: ["clock"]}
-    call: [{tool: clock}]
-  - name: told
-    when: {after: weather}
-    say: "It is {weather}."
-  - name: long
-    when: {heard: ["story"]}
-    say: "Once upon a time there was a small house by the sea, and in it lived a very old man who knew every bird."
-"""
 WEATHER = {
     "name": "weather",
     "description": "The weather in a city.",
@@ -53,44 +27,14 @@ WEATHER = {
 CLOCK = {"name": "clock", "description": "The time.", "input_schema": {"type": "object", "properties": {}}}
 
 
-@dataclass
-class Desk:
-    """A running stand-in."""
-
-    url: str
-    accounts: Accounts
-
+class Desk(llm_world.Desk):
     def client(self, key: str = "sk-test", *, retries: int = 0) -> sdk.AsyncAnthropic:
         return sdk.AsyncAnthropic(api_key=key, base_url=self.url, max_retries=retries)
-
-    def account(self, key: str = "sk-test") -> Account:
-        return self.accounts.get(key)
-
-
-@asynccontextmanager
-async def running(
-    tmp_path: Path, settings: AccountSettings | None = None, *, cancels: bool = True
-) -> AsyncIterator[Desk]:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(RULES)
-    accounts = Accounts(settings or AccountSettings(speed=0))
-    world = World(accounts, voice=cast("Any", None), default_rules=rules)
-    app = web.Application(client_max_size=2**20)
-    app.add_routes([*anthropic.routes(world), *model_lists.routes(world)])
-    runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=cancels)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield Desk(f"http://{host}:{port}", accounts)
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running(tmp_path) as started:
+    async with Desk.running(tmp_path) as started:
         yield started
 
 
@@ -236,7 +180,7 @@ async def test_no_tokens_at_all_only_warms_the_cache(desk: Desk) -> None:
 
 async def test_a_client_that_leaves_before_the_first_token_is_noted(tmp_path: Path) -> None:
     settings = AccountSettings(llm_first_token=Delay(300, 300))
-    async with running(tmp_path, settings) as desk, desk.client() as client:
+    async with Desk.running(tmp_path, settings) as desk, desk.client() as client:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.messages.create(**ask("story", stream=True)), 0.1)
         async with asyncio.timeout(3):
@@ -256,7 +200,7 @@ async def test_a_stop_sequence_ends_the_answer_before_it(desk: Desk) -> None:
 
 async def test_the_first_token_comes_after_the_drawn_delay_and_the_rest_at_the_pace(tmp_path: Path) -> None:
     settings = AccountSettings(llm_first_token=Delay(200, 200), llm_tokens_per_s=100)
-    async with running(tmp_path, settings) as desk, desk.client() as client:
+    async with Desk.running(tmp_path, settings) as desk, desk.client() as client:
         began = time.monotonic()
         arrivals: list[float] = []
         async with client.messages.stream(**ask("story")) as stream:
@@ -276,15 +220,12 @@ async def test_the_first_token_comes_after_the_drawn_delay_and_the_rest_at_the_p
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_a_barge_in_stops_the_stream_and_is_noted(tmp_path: Path, cancels: bool) -> None:
     settings = AccountSettings(llm_first_token=Delay(0, 0), llm_tokens_per_s=20)
-    async with running(tmp_path, settings, cancels=cancels) as desk, desk.client() as client:
+    async with Desk.running(tmp_path, settings, cancels=cancels) as desk, desk.client() as client:
         got: list[str] = []
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(streamed(client, "story", got), 0.5)
-        async with asyncio.timeout(3):
-            while not any(line.what == "cancelled" for line in desk.account().served):  # noqa: ASYNC110 a plain list
-                await asyncio.sleep(0.01)
+        await desk.until_cancelled()
         cancelled = desk.account().served[-1]
-    assert cancelled.what == "cancelled"
     sent = cancelled.detail["output_tokens"]
     assert isinstance(sent, int)
     assert len(got) <= sent <= 12  # 20 tokens a second for half a second
@@ -505,7 +446,7 @@ async def test_results_may_come_in_several_user_messages(desk: Desk) -> None:
 
 
 async def test_a_rate_limit_is_waited_out_as_told(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="status", status=429, retry_after=0.2))
+    desk.order(kind="status", status=429, retry_after=0.2)
     async with desk.client(retries=1) as client:
         began = time.monotonic()
         await client.messages.create(**ask("hello"))
@@ -513,7 +454,7 @@ async def test_a_rate_limit_is_waited_out_as_told(desk: Desk) -> None:
 
 
 async def test_an_overloaded_vendor_is_529(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="status", status=529))
+    desk.order(kind="status", status=529)
     async with desk.client() as client:
         with pytest.raises(sdk.APIStatusError, match="Overloaded") as caught:
             await client.messages.create(**ask("hello"))
@@ -522,8 +463,8 @@ async def test_an_overloaded_vendor_is_529(desk: Desk) -> None:
 
 
 async def test_one_request_meets_one_refusal(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="status", status=429, moment="connect"))
-    desk.account().faults.add(Fault(stage="llm", kind="status", status=529, moment="before"))
+    desk.order(kind="status", status=429, moment="connect")
+    desk.order(kind="status", status=529, moment="before")
     met: list[int] = []
     async with desk.client() as client:
         for _ in range(2):
@@ -535,7 +476,7 @@ async def test_one_request_meets_one_refusal(desk: Desk) -> None:
 
 
 async def test_an_error_within_the_stream_comes_after_the_text(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="status", moment="within", after=3))
+    desk.order(kind="status", moment="within", after=3)
     got: list[str] = []
     async with desk.client() as client:
         with pytest.raises(sdk.APIStatusError, match="Overloaded"):
@@ -545,14 +486,14 @@ async def test_an_error_within_the_stream_comes_after_the_text(desk: Desk) -> No
 
 
 async def test_a_truncated_stream_ends_without_message_stop(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="truncate", moment="within", after=2))
+    desk.order(kind="truncate", moment="within", after=2)
     kinds = [kind for kind, _ in await raw_events(desk, ask("story"))]
     assert kinds.count("content_block_delta") == 2
     assert "message_stop" not in kinds
 
 
 async def test_a_dropped_connection_breaks_the_stream(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="drop", moment="within", after=2))
+    desk.order(kind="drop", moment="within", after=2)
     async with desk.client() as client:
         with pytest.raises(Exception, match=r"(?i)peer closed|connection"):
             await streamed(client, "story", [])
@@ -561,14 +502,14 @@ async def test_a_dropped_connection_breaks_the_stream(desk: Desk) -> None:
 
 
 async def test_a_connection_refused_before_the_answer_is_a_connection_error(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="refuse_connect", moment="connect"))
+    desk.order(kind="refuse_connect", moment="connect")
     async with desk.client() as client:
         with pytest.raises(sdk.APIConnectionError):
             await client.messages.create(**ask("hello"))
 
 
 async def test_a_malformed_event_cannot_be_parsed(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="malformed", moment="within", after=1))
+    desk.order(kind="malformed", moment="within", after=1)
     async with desk.client() as client:
         with pytest.raises(ValueError, match=r"Expecting|Unterminated|delimiter"):
             await streamed(client, "story", [])
@@ -576,7 +517,7 @@ async def test_a_malformed_event_cannot_be_parsed(desk: Desk) -> None:
 
 
 async def test_a_stall_before_the_answer_delays_it(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="stall", stall_s=0.3))
+    desk.order(kind="stall", stall_s=0.3)
     async with desk.client() as client:
         began = time.monotonic()
         await client.messages.create(**ask("hello"))
@@ -584,7 +525,7 @@ async def test_a_stall_before_the_answer_delays_it(desk: Desk) -> None:
 
 
 async def test_a_stall_within_the_stream_is_a_gap(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="stall", moment="within", after=3, stall_s=0.3))
+    desk.order(kind="stall", moment="within", after=3, stall_s=0.3)
     arrivals: list[float] = []
     async with desk.client() as client, client.messages.stream(**ask("story")) as stream:
         async for _ in stream.text_stream:
@@ -595,7 +536,7 @@ async def test_a_stall_within_the_stream_is_a_gap(desk: Desk) -> None:
 
 
 async def test_a_silent_vendor_ends_when_the_client_gives_up(desk: Desk) -> None:
-    desk.account().faults.add(Fault(stage="llm", kind="silence"))
+    desk.order(kind="silence")
     client = sdk.AsyncAnthropic(api_key="sk-test", base_url=desk.url, max_retries=0, timeout=0.3)
     async with client:
         with pytest.raises(sdk.APITimeoutError):

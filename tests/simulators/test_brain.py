@@ -16,6 +16,7 @@ from callwright.simulators.errors import SimulatorError
 FRONTDESK = Path(__file__).parents[2] / "agents" / "frontdesk.rules.yaml"
 RULES = """
 fallback: ["Pardon?", "Once more, please?"]
+pending: ["Still looking.", "Not yet."]
 slots:
   name: {understand: name, cues: ["my name is"], when_asked: ["your name"], forget_after: [find.people]}
   size:
@@ -94,7 +95,7 @@ class Talk:
         self.messages: list[dict[str, Any]] = []
         self.count = 0
 
-    def hear(self, text: str, **request: Any) -> Answer:
+    def hear(self, text: str | list[dict[str, Any]], **request: Any) -> Answer:
         self.messages.append({"role": "user", "content": text})
         return self.answer(**request)
 
@@ -176,6 +177,174 @@ def test_a_failed_tool_is_not_taken_for_an_answer(result: Any) -> None:
     talk = Talk()
     talk.hear("my name is mary")
     assert talk.result(result).text == "That did not work."
+
+
+# ---------------------------------------------------------------------------- tools that take long
+
+PENDING = {"pending": "still running; its result will be told to you later"}
+MARY = {"people": [{"name": "Mary Johnson"}]}
+
+
+def news(*told: dict[str, Any]) -> str:
+    """A note about tools in the words of a program, the results as JSON."""
+    return "\n".join(
+        ["<tool_news>", "[Tools have come to an end. Tell the caller.]", *map(json.dumps, told), "</tool_news>"]
+    )
+
+
+def waiting() -> Talk:
+    """The caller waits for a tool that has not ended."""
+    talk = Talk()
+    talk.hear("my name is mary")
+    assert talk.result(PENDING) == Answer("Still looking.", (), "pending")
+    return talk
+
+
+def test_without_lines_of_its_own_it_says_that_it_takes_longer() -> None:
+    talk = Talk(RULES.replace('pending: ["Still looking.", "Not yet."]', ""))
+    talk.hear("my name is mary")
+    assert "longer" in talk.result(PENDING).text
+
+
+def test_a_pending_tool_is_neither_a_result_nor_a_failure() -> None:
+    talk = waiting()
+    assert talk.hear("xyz").rule == "fallback"
+    talk.hear("my name is mary")
+    talk.result(MARY)
+    talk.hear("my name is ann")
+    assert talk.result(PENDING).text == "Not yet."
+    assert talk.hear("compare").uses[0].arguments == {"name": "Ann"}
+
+
+def test_a_rule_for_any_result_is_not_for_one_that_is_still_to_come() -> None:
+    talk = Talk(RULES.replace("when: {after: any_result, failed: true}", "when: {after: any_result}"))
+    talk.hear("my name is mary")
+    assert talk.result(PENDING).text == "Still looking."
+    talk.hear("my name is mary")
+    assert talk.result(MARY).rule == "broken"
+
+
+def test_of_two_tools_the_one_that_has_ended_is_spoken_about() -> None:
+    talk = Talk()
+    talk.hear("compare on monday")
+    assert talk.result(PENDING, {"free": FREE}).rule == "offer"
+
+
+def test_news_is_spoken_about_as_the_result_would_have_been() -> None:
+    assert waiting().hear(news({"tool": "find", "asked": {"name": "Mary"}, "result": MARY})).text == "Hello, Mary."
+    assert waiting().hear(news({"tool": "find", "asked": {}, "result": {"people": []}})).rule == "missing"
+    assert waiting().hear(news({"tool": "find", "asked": {}, "error": "timeout"})).text == "That did not work."
+
+
+def test_what_was_told_as_news_is_known_from_then_on() -> None:
+    talk = waiting()
+    talk.hear(
+        news({"tool": "find", "asked": {}, "result": MARY}, {"tool": "slots", "asked": {}, "result": {"free": FREE}})
+    )
+    assert talk.hear("the first one").uses == (Use("order", {"slot": 7, "urgent": True, "note": "for Mary Johnson"}),)
+
+
+def test_a_part_of_a_result_is_spoken_about() -> None:
+    talk = waiting()
+    note = {"tool": "find", "asked": {}, "parts": [{"people": []}, MARY], "note": "there is more to come"}
+    assert talk.hear(news(note)).text == "Hello, Mary."
+
+
+def test_a_result_with_a_note_of_the_clients_is_read() -> None:
+    talk = Talk()
+    talk.hear("my name is mary")
+    assert talk.result({"result": MARY, "note": "asked for more than once and done once"}).text == "Hello, Mary."
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [("echo", "Still looking. Hello, Mary."), ("xyz", "Hello, Mary."), ("my name is ann", "Hello, Mary.")],
+)
+def test_news_beside_the_callers_words_is_told_with_the_answer_to_them(words: str, text: str) -> None:
+    talk = waiting()
+    note = news({"tool": "find", "asked": {}, "result": MARY})
+    talk.messages.append({"role": "user", "content": [{"type": "text", "text": words}, {"type": "text", "text": note}]})
+    answer = talk.answer()
+    assert answer.text == text
+    assert bool(answer.uses) == ("ann" in words)
+
+
+def test_news_and_the_caller_do_not_have_two_tools_called_for_each_of_them() -> None:
+    talk = Talk(RULES.replace('say: "Hello, {person.name|first}."', "say: Well.\n    call: [{tool: slots}]"))
+    talk.hear("my name is mary")
+    talk.result(PENDING)
+    note = news({"tool": "find", "asked": {}, "result": MARY})
+    for words, tools in (("compare", ["find", "slots"]), ("echo", ["slots"]), ("xyz", ["slots"])):
+        content = [{"type": "text", "text": words}, {"type": "text", "text": note}]
+        answer = talk.hear(content)
+        assert [use.tool for use in answer.uses] == tools
+        talk.messages = talk.messages[:3]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "<tool_news>\nmy name is ann\n</tool_news>",
+        '<tool_news>\n{"tool": 7, "result": 1}\n[1]\n{"tool": "nobody", "result": "my name is ann"}\n</tool_news>',
+        f"<tool_news>\n{'[' * 100_000}\n</tool_news>",
+        "<tool_news>",
+    ],
+)
+def test_news_that_cannot_be_read_is_not_taken_for_the_callers_words(note: str) -> None:
+    assert waiting().hear(note).uses == ()
+
+
+# ---------------------------------------------------------------------------- answers that broke off
+
+GO_ON = "[A fault broke your words off. Go on from exactly there, in the middle of the sentence if need be.]"
+
+
+def test_an_answer_that_broke_off_is_gone_on_with_from_there() -> None:
+    talk = Talk()
+    talk.hear("compare")
+    said = talk.result(PENDING, {"free": FREE}).text
+    assert said == "I have Tuesday at nine or Tuesday at two thirty."
+    talk.messages[-1]["content"] = "I have Tuesday at"
+    assert talk.hear(GO_ON) == Answer("nine or Tuesday at two thirty.", (), "offer")
+
+
+def test_the_calls_that_an_answer_broke_off_before_are_made() -> None:
+    talk = Talk()
+    talk.hear("compare on monday")
+    talk.messages[-1]["content"] = "One"
+    answer = talk.hear(GO_ON)
+    assert answer.text == "moment."
+    assert [use.tool for use in answer.uses] == ["find", "slots"]
+
+
+def test_nothing_is_added_to_what_was_said_to_its_end() -> None:
+    talk = Talk()
+    whole = talk.hear("small").text
+    assert whole == "Small it is."
+    assert talk.hear(GO_ON).text == ""
+
+
+def test_where_another_model_broke_off_this_one_says_its_own() -> None:
+    talk = Talk()
+    talk.hear("small")
+    talk.messages[-1]["content"] = "Certainly, I"
+    assert talk.hear(GO_ON).text == "Small it is."
+
+
+@pytest.mark.parametrize("note", ["[The caller has heard your last words, a small one, in part.]", GO_ON])
+def test_a_note_in_brackets_is_not_the_callers_words(note: str) -> None:
+    """Neither by itself, nor beside what the caller says."""
+    assert Talk().hear(note).text == "Hello?"
+    talk = Talk()
+    talk.messages.append({"role": "user", "content": note})
+    assert talk.hear("xyz").rule == "fallback"
+    assert talk.hear("echo").rule == "echo"
+
+
+def test_a_caller_who_says_go_on_is_the_caller() -> None:
+    talk = Talk()
+    talk.hear("small")
+    assert talk.hear("go on").rule == "fallback"
 
 
 def test_a_result_marked_as_error_is_a_failure() -> None:

@@ -6,16 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import llm_world
 import openai as sdk
 import pytest
-from aiohttp import web
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
@@ -34,33 +32,9 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
 
-from callwright.simulators import anthropic, model_lists, openai
-from callwright.simulators.account import Account, Accounts, AccountSettings, Delay, World
-from callwright.simulators.faults import Fault
+from callwright.simulators.account import AccountSettings, Delay
 
 MODEL = "gpt-4.1"
-RULES = """
-fallback: ["Sorry?"]
-facts:
-  weather: {from: [weather.sky]}
-rules:
-  - name: both
-    when: {heard: ["compare"]}
-    say: "Let me compare."
-    call: [{tool: weather, with: {city: "Paris"}}, {tool: weather, with: {city: "Reykjavík"}}]
-  - name: one
-    when: {heard: ["weather"]}
-    call: [{tool: weather, with: {city: "Paris"}}]
-  - name: clock
-    when: {heard: ["clock"]}
-    call: [{tool: clock}]
-  - name: told
-    when: {after: weather}
-    say: "It is {weather}."
-  - name: long
-    when: {heard: ["story"]}
-    say: "Once upon a time there was a small house by the sea, and in it lived a very old man who knew every bird."
-"""
 
 
 def function(name: str, **properties: Any) -> dict[str, Any]:
@@ -72,44 +46,14 @@ WEATHER = function("weather", city={"type": "string"})
 CLOCK = function("clock")
 
 
-@dataclass
-class Desk:
-    """A running stand-in."""
-
-    url: str
-    accounts: Accounts
-
+class Desk(llm_world.Desk):
     def client(self, key: str = "sk-test", *, retries: int = 0, **more: Any) -> sdk.AsyncOpenAI:
         return sdk.AsyncOpenAI(api_key=key, base_url=f"{self.url}/v1", max_retries=retries, **more)
-
-    def account(self, key: str = "sk-test") -> Account:
-        return self.accounts.get(key)
-
-    def order(self, **fault: Any) -> None:
-        self.account().faults.add(Fault(stage="llm", **fault))
-
-
-@asynccontextmanager
-async def running(tmp_path: Path, settings: AccountSettings | None = None) -> AsyncIterator[Desk]:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(RULES)
-    accounts = Accounts(settings or AccountSettings(speed=0))
-    world = World(accounts, voice=cast("Any", None), default_rules=rules)
-    app = web.Application(client_max_size=2**20)
-    app.add_routes([*openai.routes(world), *anthropic.routes(world), *model_lists.routes(world)])
-    runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield Desk(f"http://{host}:{port}", accounts)
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running(tmp_path) as started:
+    async with Desk.running(tmp_path) as started:
         yield started
 
 
@@ -256,7 +200,7 @@ async def test_a_repeated_prefix_is_read_from_the_cache_and_the_log_speaks_one_l
 
 async def test_the_first_token_comes_after_the_drawn_delay_and_the_rest_at_the_pace(tmp_path: Path) -> None:
     settings = AccountSettings(llm_first_token=Delay(200, 200), llm_tokens_per_s=100)
-    async with running(tmp_path, settings) as desk, desk.client() as client:
+    async with Desk.running(tmp_path, settings) as desk, desk.client() as client:
         began = time.monotonic()
         arrivals: list[float] = []
         async with await client.chat.completions.create(**ask("story"), stream=True) as stream:
@@ -274,14 +218,12 @@ async def test_the_first_token_comes_after_the_drawn_delay_and_the_rest_at_the_p
 
 async def test_a_barge_in_stops_the_stream_and_is_noted(tmp_path: Path) -> None:
     settings = AccountSettings(llm_first_token=Delay(0, 0), llm_tokens_per_s=20)
-    async with running(tmp_path, settings) as desk, desk.client() as client:
+    async with Desk.running(tmp_path, settings) as desk, desk.client() as client:
         async with await client.chat.completions.create(**ask("story"), stream=True) as stream:
             async for chunk in stream:
                 if chunk.choices[0].delta.content:
                     break
-        async with asyncio.timeout(5):
-            while not any(line.what == "cancelled" for line in desk.account().served):  # noqa: ASYNC110 a plain list
-                await asyncio.sleep(0.01)
+        await desk.until_cancelled()
     assert cast("int", desk.account().served[-1].detail["output_tokens"]) >= 1
 
 
