@@ -49,6 +49,13 @@ def no_process_socket_or_thread_outlives_its_test(request: pytest.FixtureRequest
     assert not left, f"threads left behind: {left}"
 
 
+@pytest.fixture(autouse=True)
+def no_log_handler_outlives_its_test() -> Iterator[None]:
+    """A command that ran in a test leaves one that writes to the captured stream, which is closed by then."""
+    yield
+    logger.remove()
+
+
 def _children() -> set[int]:
     path = Path(f"/proc/self/task/{os.getpid()}/children")
     children = {int(child) for child in path.read_text().split()} if path.exists() else set()

@@ -374,7 +374,10 @@ async def test_an_empty_answer_is_no_answer() -> None:
 
 async def test_when_nothing_works_that_is_told_once_and_in_time() -> None:
     async with staged([[401]], [[401]]) as stage:
-        assert await stage.ask() == ""
+        assert await stage.ask() == "[]", "an empty answer ends the turn of whoever waits for one"
+        assert [end.metadata[BROKEN_OFF] for end in stage.out if isinstance(end, LLMFullResponseEndFrame)] == [
+            "dropped"
+        ]
         assert stage.gave_up == [("authentication", True)]
         assert stage.troubles[-1] == ("openai", "refused", "gave_up")
 
