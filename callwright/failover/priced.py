@@ -1,0 +1,56 @@
+"""The process's knowledge of its models, with their prices: a call is too short to learn from alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from callwright.errors import ConfigError
+from callwright.failover.hedge import Hedge, Model, Price, relative
+from callwright.records.events import Usage
+from callwright.records.prices import PriceBook
+from callwright.sections import Hedging
+from callwright.stage import StageConfig
+
+
+def learned(line: Sequence[StageConfig], wanted: Hedging, prices: str | None = None) -> Hedge:
+    """What the process has learnt of the models of `line`, for a hedge as `wanted`; `prices` is the user's own book.
+
+    Raises ConfigError where another model is to be asked and the book does not say what that costs.
+    """
+    names = tuple((one.vendor, one.model, one.base_url) for one in line)
+    if wanted in (False, "off"):
+        return _hedge(names, None, prices)
+    unpriced = [f"{vendor} {model}" for vendor, model, _ in names[:2] if price_of(vendor, model, prices) is None]
+    if wanted == "next" and unpriced:
+        raise ConfigError(
+            f"watch.hedge 'next' needs the prices of both models, and the book has none of {unpriced[0]}; "
+            "add it to records.price_book, or take 'same'"
+        )
+    return _hedge(names, 1 if wanted != "same" and len(names) > 1 and not unpriced else 0, prices)
+
+
+@cache
+def _hedge(names: Sequence[tuple[str, str, str | None]], second: int | None, prices: str | None) -> Hedge:
+    return Hedge([_model(*name, prices) for name in names], second)
+
+
+@cache
+def _model(vendor: str, model: str, address: str | None, prices: str | None) -> Model:
+    return Model(price_of(vendor, model, prices) or relative)
+
+
+def price_of(vendor: str, model: str, prices: str | None = None) -> Price | None:
+    """What requests to that model cost in USD; None where the book does not say."""
+    book = _book(prices)
+
+    def usd(quantities: Mapping[str, float]) -> float | None:
+        return book.cost(Usage(0, "llm", vendor, model, dict(quantities))).usd
+
+    usual = {"input_tokens": 1.0, "cache_read_tokens": 1.0, "output_tokens": 1.0}
+    return None if usd(usual) is None else lambda quantities: usd(quantities) or 0.0
+
+
+@cache
+def _book(prices: str | None) -> PriceBook:
+    return PriceBook.load(prices)
