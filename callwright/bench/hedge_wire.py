@@ -43,7 +43,7 @@ from callwright.simulators.account import AccountSettings
 from callwright.simulators.process import Control, VendorProcess
 from callwright.stages import build_mind
 
-AT_ONCE = 8
+AT_ONCE = 12
 ANSWER_LIMIT_S = 30.0
 LINES = (
     "I would like to book an appointment.",
@@ -79,7 +79,6 @@ class Measured:
 
     turns: list[Turn] = field(default_factory=list)
     answers: dict[int, list[Mapping[str, float]]] = field(default_factory=dict)
-    unanswered: int = 0
 
     def used(self, place: int, quantities: Mapping[str, float]) -> None:
         self.answers.setdefault(place, []).append(quantities)
@@ -126,9 +125,13 @@ async def measure(
                 if number % 10 == 0 or number == conversations:
                     say(f"hedge {hedge}: {number}/{conversations} conversations, {len(into.turns)} answers")
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, conversations)):
-                group.create_task(hold_some())
+        holders = [asyncio.create_task(hold_some()) for _ in range(min(AT_ONCE, conversations))]
+        try:
+            await asyncio.gather(*holders)
+        finally:
+            for holder in holders:
+                holder.cancel()
+            await asyncio.gather(*holders, return_exceptions=True)
 
 
 @dataclass
@@ -153,7 +156,7 @@ class _Conversation:
         self._line = [(one.vendor, one.model) for one in config.llm.line]
         self._over = asyncio.Event()
         self._calls: list[Any] = []
-        self._text = ""
+        self._text = self._trouble = ""
         self._started = asyncio.Event()
         schemas = [
             FunctionSchema(
@@ -195,6 +198,8 @@ class _Conversation:
                 await self._over.wait()
         except TimeoutError:
             raise CallwrightError("the mind never said how an answer ended") from None
+        if self._trouble:
+            raise CallwrightError(f"the stand-ins did not answer: {self._trouble}")
         if self._calls:
             asked = [
                 {
@@ -229,7 +234,7 @@ class _Conversation:
         self._over.set()
 
     async def mind_gave_up(self, category: str, permanent: bool) -> None:
-        self._into.unanswered += 1
+        self._trouble = category
         self._over.set()
 
     def note(self, event: events.Event) -> None:
@@ -255,7 +260,10 @@ class _Conversation:
         for ask in self._asks.values():
             if not ask.answered:
                 continue
-            usd = sum(book.cost(bill).usd or 0.0 for bill in ask.bills)
+            costs = [book.cost(bill) for bill in ask.bills]
+            if unpriced := next((cost.unpriced for cost in costs if cost.usd is None), None):
+                raise CallwrightError(f"the price book has no price for {unpriced}")
+            usd = sum(cost.usd or 0.0 for cost in costs)
             if len(ask.bills) != len(ask.vendors):
                 raise CallwrightError(f"{len(ask.vendors)} requests of an ask, {len(ask.bills)} bills")
             self._into.turns.append(Turn(ask.answered - ask.asked, usd, len(ask.vendors) > 1, ask.by == 1))

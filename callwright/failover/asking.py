@@ -206,7 +206,7 @@ class Asking:
         if not all(other.gone for other in self._all.values()):
             return
         for other in self._all.values():
-            if other.bill is None and other.cancelled:
+            if other.bill is None and (other.cancelled or other.came):
                 self._estimate(other)
         if self._policy.over or self._stopped:
             self._hedge.settled(
@@ -320,7 +320,7 @@ class Asking:
                 self._requests.used(request.entry, request.bill)
 
     def _estimate(self, request: Request) -> None:
-        """A cancelled request is billed for its prompt although nothing reports it: as the vendor's other request of
+        """A request that was cut off is billed although nothing reports it: its prompt as the vendor's other request of
         this ask was, or as its answers usually are, or as another vendor's was without its cache.
         """
         others = [other for other in self._all.values() if other.bill is not None]

@@ -8,7 +8,7 @@ from functools import cache
 from callwright.errors import ConfigError
 from callwright.failover.hedge import Hedge, Model, Price, relative
 from callwright.records.events import Usage
-from callwright.records.prices import PriceBook
+from callwright.records.prices import PROMPT, PriceBook
 from callwright.sections import Hedging
 from callwright.stage import StageConfig
 
@@ -47,8 +47,14 @@ def price_of(vendor: str, model: str, prices: str | None = None) -> Price | None
     def usd(quantities: Mapping[str, float]) -> float | None:
         return book.cost(Usage(0, "llm", vendor, model, dict(quantities))).usd
 
-    usual = {"input_tokens": 1.0, "cache_read_tokens": 1.0, "output_tokens": 1.0}
-    return None if usd(usual) is None else lambda quantities: usd(quantities) or 0.0
+    def price(quantities: Mapping[str, float]) -> float:
+        if (known := usd(quantities)) is not None:
+            return known
+        # Another vendor's usage, by kinds of tokens that this one does not tell apart.
+        plain = {"input_tokens": sum(quantities.get(name, 0.0) for name in PROMPT)}
+        return usd({**plain, "output_tokens": quantities.get("output_tokens", 0.0)}) or 0.0
+
+    return None if usd({"input_tokens": 1.0, "output_tokens": 1.0}) is None else price
 
 
 @cache

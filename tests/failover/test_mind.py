@@ -397,6 +397,16 @@ async def test_without_a_cutter_of_pieces_the_answer_goes_on_all_the_same() -> N
         assert await stage.ask() == "[Your table][ is booked.]"
 
 
+async def test_an_answer_that_broke_off_is_on_the_bill_although_nobody_reports_it() -> None:
+    async with staged([["Your table", None]], [[" is booked."]]) as stage:
+        await stage.ask()
+        await stage.when(lambda: len(stage.of(events.Usage)) == 2)
+        broken = next(event for event in stage.of(events.Usage) if event.vendor == "anthropic")
+        assert broken.estimated
+        assert broken.quantities["output_tokens"] > 0
+        assert broken.quantities["input_tokens"] > 0
+
+
 async def test_an_empty_answer_is_no_answer() -> None:
     async with staged([[" \n"], []], [["Hello."]]) as stage:
         assert (await stage.ask()).strip("[] \n") == "Hello."

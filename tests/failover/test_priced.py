@@ -65,6 +65,12 @@ def test_prices_are_the_books() -> None:
     assert price_of("openai", "gpt-5.6-luna") is None
 
 
+def test_tokens_of_a_kind_that_a_vendor_does_not_know_are_not_for_nothing_there() -> None:
+    price = price_of("openai", "gpt-4.1")
+    assert price
+    assert price({"cache_write_5m_tokens": 1e6, "output_tokens": 1e6}) == pytest.approx(2 + 8)
+
+
 def test_a_book_of_the_users_own_makes_another_pair_possible(tmp_path: Path) -> None:
     book = tmp_path / "own.csv"
     rows = [f"openai,gpt-5.6-luna,usd_per_1m_{kind}_tokens,1,own,2026" for kind in ("input", "cache_read", "output")]
