@@ -100,8 +100,8 @@ class WatchConfig(Section):
     """After so much of retrying and changing vendors the agent says that it does not work."""
     hedge: Hedging = False
     """Ask once more when the first token is later than usual, and take the first answer: the `next` model of the
-    fallback list, or the `same` one; true: the next if there is one with a price, else the same. Costs at most 15 %
-    more; a next model that is cheaper buys the shorter waits (callwright bench hedge)."""
+    fallback list, or the `same` one; true: whichever may be asked sooner for at most 15 % more spend, which is the
+    next one if it is cheaper (callwright bench hedge)."""
 
 
 class RoomConfig(Section):

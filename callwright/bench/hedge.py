@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from callwright.bench.hedge_trial import FRONT_DESK, Turn, trial
-from callwright.errors import ConfigError
+from callwright.errors import CallwrightError, ConfigError
 from callwright.failover.hedge import Hedge, Model
 from callwright.failover.priced import price_of
 from callwright.suggest import did_you_mean
@@ -56,6 +56,8 @@ class Results:
     """Rows in the order of measuring; the last may be short when the run was interrupted."""
 
     rows: list[Row] = field(default_factory=list)
+    failure: str = ""
+    """Why the stand-ins' rows are not complete, in a line."""
 
 
 def pairs(given: str) -> tuple[Pair, ...]:
@@ -102,7 +104,7 @@ async def _virtual(plan: Plan, pair: Pair, hedge: str, answer_tokens: float, res
     usage = {**FRONT_DESK, "output_tokens": float(answer_tokens)}
     row = Row("virtual", pair, hedge, answer_tokens, alone_usd=first(usage))
     results.rows.append(row)
-    learns = Hedge([Model(first), Model(second)], {"off": None, "same": 0, "next": 1}[hedge])
+    learns = Hedge([Model(first), Model(second)], {"off": (), "same": (0,), "next": (1,)}[hedge])
     for turn in trial(plan.turns, plan.seed, (usage, usage), (first, second), learns):
         row.turns.append(turn)
         await asyncio.sleep(0)  # where Ctrl-C comes through
@@ -118,6 +120,9 @@ async def _wire(plan: Plan, results: Results, say: Say) -> None:
         results.rows.append(row)
         try:
             await measure(plan.pairs[0], hedge, plan.conversations, plan.seed, measured, say)
+        except CallwrightError as error:
+            results.failure = str(error)
+            return
         finally:
             row.answer_tokens = measured.usual(0).get("output_tokens", 0.0)
         if hedge == "off":

@@ -62,9 +62,7 @@ def trial(
 
 
 def _turn(rng: random.Random, usages: tuple[Usage, Usage], prices: tuple[Price, Price], hedge: Hedge) -> Turn:
-    limits = Limits(
-        _WATCH.first_token_ms, _WATCH.token_gap_ms, _WATCH.turn_budget_ms, hedge.moment_ms, hedge.second or 0
-    )
+    limits = Limits(_WATCH.first_token_ms, _WATCH.token_gap_ms, _WATCH.turn_budget_ms, *(hedge.plan or ()))
     attempts = Attempts(limits, [Breaker(), Breaker()], 0.0)
     world = _World(rng)
     _do(attempts.begin(), 0.0, world, hedge)
@@ -83,7 +81,7 @@ def _turn(rng: random.Random, usages: tuple[Usage, Usage], prices: tuple[Price, 
         Bill(vendor, usages[vendor] if attempt == world.winner else _prompt(usages[vendor]), attempt == world.winner)
         for attempt, vendor in world.vendors.items()
     ]
-    hedge.settled(bills)
+    hedge.settled(bills, hedged=attempts.hedged)
     usd = sum(prices[bill.vendor](bill.quantities) for bill in bills)
     return Turn(now, usd, len(bills) > 1, world.vendors[world.winner] == 1)
 

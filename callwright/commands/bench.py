@@ -217,7 +217,7 @@ def register(app: typer.Typer) -> None:
         turns: Annotated[int, typer.Option(min=1, help="Turns of each row on a clock that is only counted.")] = 4000,
         calls: Annotated[
             int, typer.Option(min=0, help="Conversations of nine turns over HTTP, for each row of the first pair.")
-        ] = 60,
+        ] = 24,
         pairs: Annotated[
             str, typer.Option(metavar="MODELS", help="first+second,… [default: three pairs of different prices]")
         ] = "",
@@ -240,7 +240,7 @@ def register(app: typer.Typer) -> None:
         plan, results = Plan(chosen, turns, calls, seed), Results()
         interrupted = _held(run(plan, results, _say))
         _report(summarise(plan, results), render, json_file)
-        _conclude(interrupted, [])
+        _conclude(interrupted, [results.failure])
 
 
 def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) -> None:

@@ -210,7 +210,8 @@ class Asking:
                 self._estimate(other)
         if self._policy.over or self._stopped:
             self._hedge.settled(
-                [Bill(other.vendor, other.bill, answered=other.came) for other in self._all.values() if other.bill]
+                [Bill(other.vendor, other.bill, answered=other.came) for other in self._all.values() if other.bill],
+                hedged=self._policy.hedged,
             )
 
     # -- what is done

@@ -120,6 +120,7 @@ class Attempts:
 
     def __init__(self, limits: Limits, breakers: Sequence[Breaker], now: float) -> None:
         self.over = False
+        self.hedged = False
         self.adopted: int | None = None
         self._limits = limits
         self._breakers = breakers
@@ -209,7 +210,7 @@ class Attempts:
             if not one.late and now >= one.started + self._limits.first_token_ms:
                 done += self._late(one, now)
         if (lone := self._to_hedge()) and now >= lone.started + (self._limits.hedge_ms or 0):
-            self._hedged = True
+            self._hedged = self.hedged = True
             done.append(Trouble(lone.vendor, "no_first_token", now - lone.started, "hedge"))
             done += self._start(self._limits.hedge_vendor, now)
         return done

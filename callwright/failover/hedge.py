@@ -113,18 +113,21 @@ class Model:
 
 
 class Hedge:
-    """Learns from first tokens and bills of the stage's `models`, and says when `second` is to be asked beside the
-    first of them; 0 is the first itself, None nobody. One serves as many calls as it is given to.
+    """Learns from first tokens and bills of the stage's `models`, and says when which of `seconds` is to be asked
+    beside the first of them; 0 is the first itself. One serves as many calls as it is given to.
     """
 
-    def __init__(self, models: Sequence[Model], second: int | None = 0, share: float = 0.15) -> None:
+    def __init__(self, models: Sequence[Model], seconds: Sequence[int] = (0,), share: float = 0.15) -> None:
         self.models = models
-        self.second = second
+        self.seconds = seconds
         self._share = share
         self._extra = self._plain = 0.0
 
-    def settled(self, bills: Sequence[Bill]) -> None:
-        """An ask is over; `bills` are all its requests that cost anything, in the order in which they were made."""
+    def settled(self, bills: Sequence[Bill], *, hedged: bool) -> None:
+        """An ask is over; `bills` are all its requests that cost anything, in the order in which they were made.
+
+        `hedged`: one was made because of this hedge. What the watch or a failure has had asked is not its debt.
+        """
         costs = [self.models[bill.vendor].price(bill.quantities) for bill in bills]
         for bill, cost in zip(bills, costs, strict=True):
             if bill.answered:
@@ -134,17 +137,22 @@ class Hedge:
         else:
             alone = costs[0] if costs else 0.0  # the caller spoke before anybody answered
         self._plain += alone
-        if len(bills) > 1:
+        if hedged:
             self._extra += sum(costs) - alone
 
     @property
-    def moment_ms(self) -> float | None:
-        """How long to wait before asking once more; None: not now."""
-        if self.second is None or not self.models[0].known:
+    def plan(self) -> tuple[float, int] | None:
+        """After how many ms to ask once more, and whom; None: nobody now. Takes a millisecond for each of `seconds`."""
+        if not self.models[0].known:
             return None
         if self._extra > self._share * self._plain:
             return None  # the estimate was too low: pay it back first
-        first, second = self.models[0], self.models[self.second]
+        moments = ((self._moment_ms(self.models[second]), second) for second in self.seconds)
+        return min(((ms, second) for ms, second in moments if ms is not None), default=None)
+
+    def _moment_ms(self, second: Model) -> float | None:
+        """The earliest at which asking `second` may be paid for."""
+        first = self.models[0]
         like = second if second.known else first  # until it has been asked often enough
         turn = self._turn(first)
         if_first_wins = second.price(_prompt(like.usual))

@@ -84,7 +84,7 @@ class Mind(LLMService[Any]):
         self._clock = clock
         self._listener = listener
         self._breakers = [Breaker() for _ in services]
-        self._hedge = hedge or Hedge([Model() for _ in services], None)
+        self._hedge = hedge or Hedge([Model() for _ in services], ())
         self._waiting: deque[LLMContext] = deque()
         self._asking: Asking | None = None
         self._work: asyncio.Task[None] | None = None
@@ -142,12 +142,13 @@ class Mind(LLMService[Any]):
     async def _ask(self) -> None:
         try:
             while self._waiting:
+                hedge_ms, hedge_vendor = self._hedge.plan or (None, 0)
                 limits = Limits(
                     self._watch.first_token_ms,
                     self._watch.token_gap_ms,
                     self._watch.turn_budget_ms,
-                    self._hedge.moment_ms,
-                    self._hedge.second or 0,
+                    hedge_ms,
+                    hedge_vendor,
                 )
                 policy = Attempts(limits, self._breakers, self.now_ms())
                 self._asking = Asking(self, self._waiting.popleft(), policy, self._requests, self._hedge)

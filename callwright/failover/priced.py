@@ -20,19 +20,21 @@ def learned(line: Sequence[StageConfig], wanted: Hedging, prices: str | None = N
     """
     names = tuple((one.vendor, one.model, one.base_url) for one in line)
     if wanted in (False, "off"):
-        return _hedge(names, None, prices)
+        return _hedge(names, (), prices)
     unpriced = [f"{vendor} {model}" for vendor, model, _ in names[:2] if price_of(vendor, model, prices) is None]
     if wanted == "next" and unpriced:
         raise ConfigError(
             f"watch.hedge 'next' needs the prices of both models, and the book has none of {unpriced[0]}; "
             "add it to records.price_book, or take 'same'"
         )
-    return _hedge(names, 1 if wanted != "same" and len(names) > 1 and not unpriced else 0, prices)
+    same = () if wanted == "next" else (0,)
+    others = () if wanted == "same" or len(names) == 1 or unpriced else (1,)
+    return _hedge(names, same + others, prices)
 
 
 @cache
-def _hedge(names: Sequence[tuple[str, str, str | None]], second: int | None, prices: str | None) -> Hedge:
-    return Hedge([_model(*name, prices) for name in names], second)
+def _hedge(names: Sequence[tuple[str, str, str | None]], seconds: Sequence[int], prices: str | None) -> Hedge:
+    return Hedge([_model(*name, prices) for name in names], seconds)
 
 
 @cache

@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_turns() -> None:
     def again() -> list[float]:
         price = price_of("anthropic", "claude-haiku-5-5")
         assert price
-        hedge = Hedge([Model(price), Model(price)], 1)
+        hedge = Hedge([Model(price), Model(price)], (1,))
         turns = trial(100, 3, (FRONT_DESK, FRONT_DESK), (price, price), hedge)
         return [turn.first_token_ms for turn in turns]
 

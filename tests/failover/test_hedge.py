@@ -12,13 +12,13 @@ CHEAP_PROMPT: Usage = {"cache_read_tokens": 1000.0, "cache_write_5m_tokens": 40.
 DEAR_PROMPT: Usage = {"cache_read_tokens": 1500.0, "cache_write_5m_tokens": 100.0, "output_tokens": 60.0}
 
 
-def turns(usage: Usage, second: int | None, *, ratio: float = 1.0) -> tuple[float, float, float]:
+def turns(usage: Usage, *seconds: int, ratio: float = 1.0) -> tuple[float, float, float]:
     """p95 of the first token in ms, how much more is spent, and the share of answers from the second model."""
 
     def price(quantities: object) -> float:
         return ratio * relative(quantities)  # type: ignore[arg-type]  # a mapping, as Price says
 
-    hedge = Hedge([Model(), Model(price)], second)
+    hedge = Hedge([Model(), Model(price)], seconds)
     found = list(trial(4000, 7, (usage, usage), (relative, price), hedge))
     spread = Spread.of([turn.first_token_ms for turn in found])
     assert spread
@@ -30,7 +30,7 @@ def known(hedge: Hedge, ms: float = 500, usage: Usage = CHEAP_PROMPT) -> Hedge:
     """After so many first tokens that a moment can be named."""
     for _ in range(FEWEST):
         hedge.models[0].first_token(ms)
-        hedge.settled([Bill(0, usage, answered=True)])
+        hedge.settled([Bill(0, usage, answered=True)], hedged=False)
     return hedge
 
 
@@ -39,7 +39,7 @@ def lost(usage: Usage) -> Bill:
 
 
 def test_without_hedging_a_slow_turn_is_as_slow_as_the_vendor() -> None:
-    p95, _, _ = turns(CHEAP_PROMPT, None)
+    p95, _, _ = turns(CHEAP_PROMPT)
     assert p95 == pytest.approx(1615, rel=0.05)
 
 
@@ -77,46 +77,52 @@ def test_a_second_model_that_costs_nothing_is_no_reason_to_race() -> None:
 def test_a_second_model_that_costs_ten_times_as_much_is_hardly_ever_asked_and_not_overdrawn() -> None:
     p95, spent, _ = turns(DEAR_PROMPT, 1, ratio=10.0)
     assert 1450 <= p95 <= 1700
-    assert spent <= turns(DEAR_PROMPT, None, ratio=10.0)[1] + 0.05, "but for those that are silent for 1500 ms"
+    assert spent <= turns(DEAR_PROMPT, ratio=10.0)[1] + 0.05, "but for those that are silent for 1500 ms"
+
+
+def test_of_two_the_one_that_may_be_asked_sooner_is_asked() -> None:
+    assert turns(DEAR_PROMPT, 0, 1, ratio=0.5) == turns(DEAR_PROMPT, 1, ratio=0.5)
+    dear = turns(DEAR_PROMPT, 0, 1, ratio=10.0)
+    assert dear[0] == pytest.approx(turns(DEAR_PROMPT, 0)[0], rel=0.08)
 
 
 def test_nothing_is_hedged_before_anything_is_known() -> None:
     hedge = Hedge([Model()])
     for _ in range(FEWEST - 1):
         hedge.models[0].first_token(500)
-        hedge.settled([Bill(0, CHEAP_PROMPT, answered=True)])
-    assert hedge.moment_ms is None
+        hedge.settled([Bill(0, CHEAP_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan is None
     hedge.models[0].first_token(500)
-    assert hedge.moment_ms == 500
+    assert hedge.plan == (500, 0)
 
 
 def test_a_hedge_with_nobody_only_learns() -> None:
-    assert known(Hedge([Model()], None)).moment_ms is None
+    assert known(Hedge([Model()], ())).plan is None
 
 
 def test_overspending_is_paid_back_before_the_next() -> None:
     hedge = known(Hedge([Model()]), usage=DEAR_PROMPT)
-    assert hedge.moment_ms == 500
+    assert hedge.plan == (500, 0)
     for _ in range(8):
-        hedge.settled([lost(DEAR_PROMPT), Bill(0, DEAR_PROMPT, answered=True)])
-    assert hedge.moment_ms is None
+        hedge.settled([lost(DEAR_PROMPT), Bill(0, DEAR_PROMPT, answered=True)], hedged=True)
+    assert hedge.plan is None
     for _ in range(10):  # 8 prompts of 0.48 turns each are 15 % of 26 turns
-        hedge.settled([Bill(0, DEAR_PROMPT, answered=True)])
-    assert hedge.moment_ms == 500
+        hedge.settled([Bill(0, DEAR_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan == (500, 0)
 
 
 def test_what_a_caller_interrupted_before_an_answer_is_not_overspending() -> None:
     hedge = known(Hedge([Model()]))
     for _ in range(100):
-        hedge.settled([lost(CHEAP_PROMPT)])
-    assert hedge.moment_ms == 500
+        hedge.settled([lost(CHEAP_PROMPT)], hedged=False)
+    assert hedge.plan == (500, 0)
 
 
 def test_an_outage_in_which_a_dear_vendor_answers_alone_is_not_overspending() -> None:
     hedge = known(Hedge([Model(), Model(lambda used: 10 * relative(used))]))
     for _ in range(100):
-        hedge.settled([Bill(1, CHEAP_PROMPT, answered=True)])
-    assert hedge.moment_ms == 500
+        hedge.settled([Bill(1, CHEAP_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan == (500, 0)
 
 
 def test_a_request_that_was_cancelled_counts_as_slower_than_it_was_waited_for() -> None:
@@ -125,10 +131,10 @@ def test_a_request_that_was_cancelled_counts_as_slower_than_it_was_waited_for() 
         (patient.models[0].cancelled if ms in (300, 500) else patient.models[0].first_token)(ms)
         naive.models[0].first_token(ms)
         for hedge in (patient, naive):
-            hedge.settled([Bill(0, DEAR_PROMPT, answered=True)])
-    assert naive.moment_ms is not None
-    assert patient.moment_ms is not None
-    assert patient.moment_ms > naive.moment_ms
+            hedge.settled([Bill(0, DEAR_PROMPT, answered=True)], hedged=False)
+    assert naive.plan
+    assert patient.plan
+    assert patient.plan > naive.plan
 
 
 def test_the_shares_of_arrivals_sum_up_to_one_but_for_those_nobody_waited_for() -> None:

@@ -311,8 +311,8 @@ async def test_a_hedge_answers_before_the_limit_and_is_on_record() -> None:
 
 async def test_the_next_vendor_answers_as_a_hedge_and_the_first_ones_prompt_is_on_the_bill() -> None:
     hedge = _hedge(1)
-    settled: list[list[Bill]] = []
-    hedge.settled = lambda bills: settled.append(list(bills))  # type: ignore[method-assign]
+    settled: list[tuple[Sequence[Bill], bool]] = []
+    hedge.settled = lambda bills, *, hedged: settled.append((bills, hedged))  # type: ignore[method-assign]
     async with staged([[FOREVER]], [["Hello."]], hedge=hedge) as stage:
         assert await stage.ask() == "[Hello.]"
         assert [event.vendor for event in stage.of(events.StageStarted)] == ["anthropic", "openai"]
@@ -321,11 +321,12 @@ async def test_the_next_vendor_answers_as_a_hedge_and_the_first_ones_prompt_is_o
         bills = {event.vendor: event for event in stage.of(events.Usage)}
         assert bills["anthropic"].estimated
         assert bills["anthropic"].quantities == {**USUAL, "output_tokens": 0, "requests": 1}
-        assert [(bill.vendor, bill.answered) for bill in settled[0]] == [(0, False), (1, True)]
+        assert [(bill.vendor, bill.answered) for bill in settled[0][0]] == [(0, False), (1, True)]
+        assert settled[0][1]
 
 
 async def test_what_is_interrupted_before_the_first_token_is_billed_all_the_same() -> None:
-    async with staged([[FOREVER]], hedge=_hedge(None)) as stage:
+    async with staged([[FOREVER]], hedge=_hedge()) as stage:
         await stage.branch.send(LLMContextFrame(stage.context))
         await stage.when(lambda: bool(stage.of(events.StageStarted)))
         await stage.when(lambda: bool(stage.services[0].asked or stage.services[1].asked))
@@ -337,9 +338,9 @@ async def test_what_is_interrupted_before_the_first_token_is_billed_all_the_same
 USUAL = {"input_tokens": 1, "output_tokens": 100}
 
 
-def _hedge(second: int | None) -> Hedge:
+def _hedge(*seconds: int) -> Hedge:
     """One that knows the first vendor's first tokens to come after 40 ms, and its answers to be long."""
-    hedge = Hedge([Model(), Model()], second)
+    hedge = Hedge([Model(), Model()], seconds)
     for _ in range(FEWEST):
         hedge.models[0].first_token(40)
         hedge.models[0].answered(USUAL)

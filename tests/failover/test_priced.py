@@ -26,20 +26,20 @@ def hedge(*overrides: str) -> Hedge:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "second"),
-    [("off", None), ("false", None), ('"off"', None), ("same", 0), ("next", 1), ("true", 1)],
+    ("wanted", "seconds"),
+    [("off", ()), ("false", ()), ('"off"', ()), ("same", (0,)), ("next", (1,)), ("true", (0, 1))],
 )
-def test_with_a_fallback_that_has_a_price_everything_can_be_had(wanted: str, second: int | None) -> None:
-    assert hedge(SONNET, LUNA, f"watch.hedge={wanted}").second == second
+def test_with_a_fallback_that_has_a_price_everything_can_be_had(wanted: str, seconds: tuple[int, ...]) -> None:
+    assert hedge(SONNET, LUNA, f"watch.hedge={wanted}").seconds == seconds
 
 
 def test_nobody_is_asked_twice_unless_that_is_wanted() -> None:
-    assert hedge(SONNET, LUNA).second is None
+    assert hedge(SONNET, LUNA).seconds == ()
 
 
 @pytest.mark.parametrize("fallback", ["llm.fallback=[]", UNPRICED])
 def test_true_is_the_same_model_where_the_next_is_not_there_or_has_no_price(fallback: str) -> None:
-    assert hedge(fallback, "watch.hedge=true").second == 0
+    assert hedge(fallback, "watch.hedge=true").seconds == (0,)
 
 
 def test_next_with_nobody_there_is_refused_at_the_start() -> None:
@@ -75,7 +75,7 @@ def test_a_book_of_the_users_own_makes_another_pair_possible(tmp_path: Path) -> 
     book = tmp_path / "own.csv"
     rows = [f"openai,gpt-5.6-luna,usd_per_1m_{kind}_tokens,1,own,2026" for kind in ("input", "cache_read", "output")]
     book.write_text("\n".join(["vendor,model,unit,price,source,date", *rows]))
-    assert hedge(UNPRICED, "watch.hedge=next", f"records.price_book={book}").second == 1
+    assert hedge(UNPRICED, "watch.hedge=next", f"records.price_book={book}").seconds == (1,)
 
 
 def test_calls_of_one_process_learn_together_and_each_way_to_hedge_has_its_own_account() -> None:
