@@ -67,6 +67,7 @@ def resolve(layers: Iterable[Iterable[Given]], environ: Mapping[str, str]) -> Re
         notes=notes,
     )
     _check_output_rate(resolved)
+    _check_hedge(resolved)
     return resolved
 
 
@@ -244,6 +245,12 @@ def _hint(row: Vendor, name: str) -> str:
     if name == "settings":
         return "write the settings beside 'vendor' and 'model'"
     return did_you_mean(name, known)
+
+
+def _check_hedge(resolved: Resolved) -> None:
+    if resolved.watch.hedge == "next" and len(resolved.stages["llm"].line) == 1:
+        source = resolved.sources["watch.hedge"]
+        raise ConfigError(f"watch.hedge is 'next', but llm.fallback names no other model to ask ({source})")
 
 
 def _check_output_rate(resolved: Resolved) -> None:

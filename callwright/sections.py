@@ -77,6 +77,9 @@ class TurnConfig(Section):
     """A turn that nothing else has ended ends this long after the last sign of the caller's speech."""
 
 
+Hedging = Literal["off", "same", "next"] | bool
+
+
 class WatchConfig(Section):
     """How long each stage may keep the caller waiting before another takes over, all in ms.
 
@@ -95,8 +98,10 @@ class WatchConfig(Section):
     """How long the caller may hear nothing in the middle of what the voice has begun to say."""
     turn_budget_ms: Annotated[int, Ge(500), Le(60000)] = 6000
     """After so much of retrying and changing vendors the agent says that it does not work."""
-    hedge: bool = False
-    """Ask the same model once more when its first token is later than usual: some more tokens for fewer long waits."""
+    hedge: Hedging = False
+    """Ask once more when the first token is later than usual, and take the first answer: the `next` model of the
+    fallback list, or the `same` one; true: whichever may be asked sooner for at most 15 % more spend, which is the
+    next one if it is cheaper (callwright bench hedge)."""
 
 
 class RoomConfig(Section):

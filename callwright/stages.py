@@ -13,8 +13,8 @@ from callwright.config import Config, WatchConfig
 from callwright.failover.ears import Ears
 from callwright.failover.ears_leg import recogniser
 from callwright.failover.ears_watch import EarsWaits
-from callwright.failover.hedge import learned
 from callwright.failover.mind import Mind
+from callwright.failover.priced import learned
 from callwright.failover.seat import Seat
 from callwright.failover.voice import Voices
 from callwright.lines import Lines
@@ -57,7 +57,7 @@ def build_mind(agent: Agent, config: Config, scribe: Scribe, trouble: Trouble, c
         Requests("llm", line, scribe.note, lambda: scribe.turn),
         clock,
         trouble,
-        [learned(one.vendor, one.model, one.base_url) for one in line],
+        learned(line, config.watch.hedge, config.records.price_book),
     )
 
 

@@ -212,6 +212,36 @@ def register(app: typer.Typer) -> None:
         _write_lines(details_file, detail_lines(results))
         _conclude(interrupted, [])  # a call that a fault has ended is a result, not a failure of the bench
 
+    @bench.command()
+    def hedge(
+        turns: Annotated[int, typer.Option(min=1, help="Turns of each row on a clock that is only counted.")] = 4000,
+        calls: Annotated[
+            int, typer.Option(min=0, help="Conversations of nine turns over HTTP, for each row of the first pair.")
+        ] = 24,
+        pairs: Annotated[
+            str, typer.Option(metavar="MODELS", help="first+second,… [default: three pairs of different prices]")
+        ] = "",
+        json_file: JsonFile = None,
+        seed: Seed = 0,
+    ) -> None:
+        """Hedging: how much sooner is the first token if the model is asked once more, and for how much money?
+
+        Slow first tokens (p50 637, p95 1615 ms), nobody asked twice, the same model asked twice, and the next one, at
+        the price book's prices. First through the deciding parts alone, then for the first pair the front desk's
+        booking through the whole mind to the vendors' stand-ins. Takes about five minutes. Ctrl-C prints what has
+        been measured so far.
+        """
+        from callwright.bench.hedge import PAIRS, Plan, Results, run
+        from callwright.bench.hedge import pairs as parse
+        from callwright.bench.hedge_report import render, summarise
+
+        chosen = parse(pairs or ",".join(PAIRS))
+        _writable({"--json": json_file})
+        plan, results = Plan(chosen, turns, calls, seed), Results()
+        interrupted = _held(run(plan, results, _say))
+        _report(summarise(plan, results), render, json_file)
+        _conclude(interrupted, [results.failure])
+
 
 def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) -> None:
     from callwright.bench.silence_report import render_trial, summarise_trial

@@ -23,7 +23,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from callwright.failover.attempts import Adopt, Attempts, BreakOff, Cancel, Do, GiveUp, Start, Trouble
 from callwright.failover.branch import Branch
-from callwright.failover.hedge import Hedge
+from callwright.failover.hedge import Bill, Hedge
 from callwright.requests import Requests
 from callwright.speech import BROKEN_OFF, Utterance
 from callwright.upstream.mind import Ask, Candid, Failure, Stop
@@ -109,13 +109,13 @@ class Asking:
         context: LLMContext,
         policy: Attempts,
         requests: Requests,
-        hedges: Sequence[Hedge],
+        hedge: Hedge,
     ) -> None:
         self._speaker = speaker
         self._context = context
         self._policy = policy
         self._requests = requests
-        self._hedges = hedges
+        self._hedge = hedge
         self._all: dict[int, Request] = {}
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -203,10 +203,16 @@ class Asking:
     def left(self, request: Request) -> None:
         """The service is free again, and will report no more of what it used."""
         request.gone = True
-        if all(other.gone for other in self._all.values()):
-            for other in self._all.values():
-                if other.bill is None and other.cancelled:
-                    self._estimate(other)
+        if not all(other.gone for other in self._all.values()):
+            return
+        for other in self._all.values():
+            if other.bill is None and (other.cancelled or other.came):
+                self._estimate(other)
+        if self._policy.over or self._stopped:
+            self._hedge.settled(
+                [Bill(other.vendor, other.bill, answered=other.came) for other in self._all.values() if other.bill],
+                hedged=self._policy.hedged,
+            )
 
     # -- what is done
 
@@ -264,7 +270,7 @@ class Asking:
         if not request.came:
             request.came = True
             self._requests.first_byte(request.entry)
-            self._hedges[request.vendor].first_token(now - request.began_ms)
+            self._hedge.models[request.vendor].first_token(now - request.began_ms)
         await self._do(self._policy.token(request.number, now, words=words))
         self._changed.set()
 
@@ -279,7 +285,7 @@ class Asking:
         request.over = request.cancelled = request.ask.dropped = True
         self._requests.ended(request.entry, why)
         if not request.came:
-            self._hedges[request.vendor].cancelled(self._waited(request))
+            self._hedge.models[request.vendor].cancelled(self._waited(request))
         if _asked(request.branch) is request.ask:
             await request.branch.send(InterruptionFrame())
         else:  # it is still on its way to the service, which will drop it: nothing was sent
@@ -313,23 +319,23 @@ class Asking:
             if isinstance(data, LLMUsageMetricsData):
                 request.bill = self._requests.tokens(request.vendor, data.value)
                 self._requests.used(request.entry, request.bill)
-                self._hedges[request.vendor].billed(request.bill, lost=request.cancelled and not request.text)
 
     def _estimate(self, request: Request) -> None:
-        """A cancelled request is billed for its prompt although nothing reports it."""
+        """A request that was cut off is billed although nothing reports it: its prompt as the vendor's other request of
+        this ask was, or as its answers usually are, or as another vendor's was without its cache.
+        """
         others = [other for other in self._all.values() if other.bill is not None]
-        like = next((other for other in others if other.vendor == request.vendor), others[0] if others else None)
+        own = next((other.bill for other in others if other.vendor == request.vendor), None)
         quantities: dict[str, float] = {"requests": 1, "output_tokens": len(request.text) // LETTERS_PER_TOKEN}
-        if like and like.bill:
-            prompt = {key: like.bill[key] for key in like.bill if key not in quantities}
-            same = like.vendor == request.vendor
-            quantities |= prompt if same else {"input_tokens": sum(prompt.values())}
+        if like := own or self._hedge.models[request.vendor].usual:
+            quantities |= {key: round(like[key]) for key in like if key not in quantities}
+        elif others and others[0].bill:
+            quantities["input_tokens"] = sum(others[0].bill[key] for key in others[0].bill if key not in quantities)
         else:
             letters = sum(len(str(message)) for message in request.ask.context.messages)
             quantities["input_tokens"] = letters // LETTERS_PER_TOKEN
         request.bill = quantities
         self._requests.used(request.entry, quantities, estimated=True)
-        self._hedges[request.vendor].billed(quantities, lost=not request.text)
 
 
 def _asked(branch: Branch) -> Ask | None:

@@ -43,12 +43,13 @@ WHAT = {
 
 @dataclass(frozen=True)
 class Limits:
-    """As `sections.WatchConfig` has them. `hedge_ms`: when to ask the same vendor once more; None never."""
+    """As `sections.WatchConfig` has them. `hedge_ms`: when to ask `hedge_vendor` beside the first; None never."""
 
     first_token_ms: float
     token_gap_ms: float
     budget_ms: float
     hedge_ms: float | None = None
+    hedge_vendor: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,12 @@ class Attempts:
 
     def __init__(self, limits: Limits, breakers: Sequence[Breaker], now: float) -> None:
         self.over = False
+        self.hedged = False
         self.adopted: int | None = None
         self._limits = limits
         self._breakers = breakers
         self._line = order(breakers, now)
+        self._may_hedge = limits.hedge_ms is not None and breakers[limits.hedge_vendor].usable(now)
         self._places = [2 if not vendor else 1 for vendor in range(len(breakers))]
         self._running: dict[int, _Attempt] = {}
         self._count = 0
@@ -207,9 +210,9 @@ class Attempts:
             if not one.late and now >= one.started + self._limits.first_token_ms:
                 done += self._late(one, now)
         if (lone := self._to_hedge()) and now >= lone.started + (self._limits.hedge_ms or 0):
-            self._hedged = True
+            self._hedged = self.hedged = True
             done.append(Trouble(lone.vendor, "no_first_token", now - lone.started, "hedge"))
-            done += self._start(lone.vendor, now)
+            done += self._start(self._limits.hedge_vendor, now)
         return done
 
     @property
@@ -311,10 +314,12 @@ class Attempts:
 
     def _to_hedge(self) -> _Attempt | None:
         """The lone first attempt, while it is to be hedged."""
-        if self._limits.hedge_ms is None or self._hedged or len(self._running) != 1 or self._due:
+        if not self._may_hedge or self._hedged or len(self._running) != 1 or self._due:
             return None
         one = next(iter(self._running.values()))
-        return one if not one.late and self._places[one.vendor] > 1 else None
+        second = self._limits.hedge_vendor
+        fresh = second == 0 or self._tries[second] == 0
+        return one if not one.late and one.vendor == 0 and fresh else None
 
     def _give_up(self, now: float, one: _Attempt | None = None, what: str = "no_first_token") -> list[Do]:
         self.over = True

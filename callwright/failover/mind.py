@@ -40,7 +40,7 @@ from callwright.failover.asking import Asking, Request
 from callwright.failover.attempts import Attempts, Limits
 from callwright.failover.branch import Branch
 from callwright.failover.breaker import Breaker
-from callwright.failover.hedge import Hedge
+from callwright.failover.hedge import Hedge, Model
 from callwright.requests import Requests
 from callwright.sections import WatchConfig
 from callwright.speech import BROKEN_OFF, Kept
@@ -63,8 +63,8 @@ class MindListener(Protocol):
 class Mind(LLMService[Any]):
     """Asks the vendors of `services` (one list a vendor, in their order; the first has two) for every context.
 
-    `requests` knows the vendors by their place in the same order. Frames that are not for the model pass at once;
-    while an answer is handed on, those that have their place in the speech wait for its end.
+    `requests` and `hedge` know the vendors by their place in the same order. Frames that are not for the model pass
+    at once; while an answer is handed on, those that have their place in the speech wait for its end.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Mind(LLMService[Any]):
         requests: Requests,
         clock: Clock,
         listener: MindListener,
-        hedges: Sequence[Hedge] | None = None,
+        hedge: Hedge | None = None,
     ) -> None:
         super().__init__(settings=_NO_SETTINGS)
         self.services = [service for those in services for service in those]
@@ -84,7 +84,7 @@ class Mind(LLMService[Any]):
         self._clock = clock
         self._listener = listener
         self._breakers = [Breaker() for _ in services]
-        self._hedges = hedges or [Hedge() for _ in services]
+        self._hedge = hedge or Hedge([Model() for _ in services], ())
         self._waiting: deque[LLMContext] = deque()
         self._asking: Asking | None = None
         self._work: asyncio.Task[None] | None = None
@@ -142,14 +142,16 @@ class Mind(LLMService[Any]):
     async def _ask(self) -> None:
         try:
             while self._waiting:
+                hedge_ms, hedge_vendor = self._hedge.plan or (None, 0)
                 limits = Limits(
                     self._watch.first_token_ms,
                     self._watch.token_gap_ms,
                     self._watch.turn_budget_ms,
-                    self._hedges[0].moment_ms if self._watch.hedge else None,
+                    hedge_ms,
+                    hedge_vendor,
                 )
                 policy = Attempts(limits, self._breakers, self.now_ms())
-                self._asking = Asking(self, self._waiting.popleft(), policy, self._requests, self._hedges)
+                self._asking = Asking(self, self._waiting.popleft(), policy, self._requests, self._hedge)
                 await self._asking.run()
         except Exception as bug:
             await self.push_error(f"a fault of ours: {type(bug).__name__}", exception=bug)

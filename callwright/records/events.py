@@ -375,9 +375,8 @@ class StageTroubled(Event):
     what    no_transcript, no_first_token, tokens_stopped, no_first_audio, audio_stopped (it was silent for too long);
             refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
             marker, or at the limit of its length), empty (an answer without anything in it)
-    action  retry (the same vendor again), next (another one), hedge (the same one once more, beside the first), go_on
-            (continue what has begun), kept (what came of the answer stands), gave_up (nothing is left to try, and the
-            caller is told)
+    action  retry (the same vendor again), next (another one), hedge (one more, beside the first), go_on (continue what
+            has begun), kept (what came of the answer stands), gave_up (nothing is left to try, and the caller is told)
     """
 
     kind: ClassVar[str] = "stage_troubled"

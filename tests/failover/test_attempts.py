@@ -125,6 +125,29 @@ def test_a_hedge_asks_the_same_vendor_and_is_nobodys_fault() -> None:
     assert breakers[0].usable(900)
 
 
+def test_a_hedge_asks_the_next_vendor_once_and_who_is_first_is_heard() -> None:
+    attempts = asked(limits=Limits(1500, 1500, 6000, hedge_ms=500, hedge_vendor=1))
+    done = attempts.tick(500)
+    assert actions(done) == [("no_first_token", "hedge")]
+    assert told(done) == [Start(1, 1, go_on=False)]
+    assert attempts.token(0, 900, words=True) == [Cancel(1), Adopt(0)]
+
+
+def test_a_vendor_that_rests_is_no_hedge_and_nothing_wakes_for_it() -> None:
+    breakers = [Breaker(), Breaker()]
+    breakers[1].failed(0, "server")
+    attempts = asked(limits=Limits(1500, 1500, 6000, hedge_ms=500, hedge_vendor=1), breakers=breakers)
+    assert attempts.wakes_at == 1500
+    assert attempts.tick(500) == []
+
+
+def test_where_the_next_vendor_is_the_first_asked_it_is_not_hedged() -> None:
+    breakers = [Breaker(), Breaker()]
+    breakers[0].failed(0, "server")
+    attempts = asked(limits=Limits(1500, 1500, 6000, hedge_ms=500, hedge_vendor=1), breakers=breakers)
+    assert attempts.wakes_at == 1500
+
+
 def test_a_failure_is_not_retried_while_the_hedge_still_may_answer() -> None:
     attempts = asked(limits=Limits(1500, 1500, 6000, hedge_ms=500))
     attempts.tick(500)
@@ -202,11 +225,11 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.integers(1, 3), st.sampled_from([None, 100.0, 700.0]), EVENTS)
+@given(st.integers(1, 3), st.sampled_from([None, 100.0, 700.0]), st.booleans(), EVENTS)
 def test_whatever_happens_one_answer_is_spoken_at_a_time_and_there_is_an_end(
-    vendors: int, hedge_ms: float | None, schedule: list[tuple[str, int, float, str, float]]
+    vendors: int, hedge_ms: float | None, another: bool, schedule: list[tuple[str, int, float, str, float]]
 ) -> None:
-    limits = Limits(1500, 1500, 6000, hedge_ms)
+    limits = Limits(1500, 1500, 6000, hedge_ms, int(another and vendors > 1))
     attempts = Attempts(limits, [Breaker() for _ in range(vendors)], 0)
     running: dict[int, int] = {}
     adopted: int | None = None

@@ -2,95 +2,145 @@
 
 from __future__ import annotations
 
-import math
-import random
-
 import pytest
 
-from callwright.failover.hedge import FEWEST, Hedge
+from callwright.bench.hedge_trial import Usage, trial
+from callwright.bench.spread import Spread
+from callwright.failover.hedge import FEWEST, Bill, Hedge, Model, relative
 
-SIGMA = math.log(1615 / 637) / 1.6449
-CHEAP_PROMPT = {"cache_read_tokens": 1000.0, "cache_write_5m_tokens": 40.0, "output_tokens": 150.0}
-DEAR_PROMPT = {"cache_read_tokens": 1500.0, "cache_write_5m_tokens": 100.0, "output_tokens": 60.0}
-
-
-def prompt_of(usage: dict[str, float]) -> dict[str, float]:
-    return {**usage, "output_tokens": 0.0}
+CHEAP_PROMPT: Usage = {"cache_read_tokens": 1000.0, "cache_write_5m_tokens": 40.0, "output_tokens": 150.0}
+DEAR_PROMPT: Usage = {"cache_read_tokens": 1500.0, "cache_write_5m_tokens": 100.0, "output_tokens": 60.0}
 
 
-def turns(usage: dict[str, float], count: int = 4000, *, hedged: bool = True) -> tuple[float, float]:
-    """p95 of the first token in ms and the share spent on losers, over so many turns."""
-    chance = random.Random(7)
-    hedge = Hedge()
-    waits: list[float] = []
-    lost = answered = 0.0
-    price = {"cache_read_tokens": 0.1, "cache_write_5m_tokens": 1.25, "output_tokens": 5.0}
-    for _ in range(count):
-        first, second = (637 * math.exp(SIGMA * chance.gauss(0, 1)) for _ in range(2))
-        moment = hedge.moment_ms if hedged else None
-        if moment is None or first <= moment:
-            waits.append(first)
-            hedge.first_token(first)
-        else:
-            waits.append(min(first, moment + second))
-            if first <= moment + second:
-                hedge.first_token(first)
-                hedge.cancelled(first - moment)
-            else:
-                hedge.first_token(second)
-                hedge.cancelled(moment + second)
-            hedge.billed(prompt_of(usage), lost=True)
-            lost += sum(price[name] * amount for name, amount in prompt_of(usage).items())
-        hedge.billed(usage, lost=False)
-        answered += sum(price[name] * amount for name, amount in usage.items())
-    return sorted(waits)[int(0.95 * count)], lost / answered
+def turns(usage: Usage, *seconds: int, ratio: float = 1.0) -> tuple[float, float, float]:
+    """p95 of the first token in ms, how much more is spent, and the share of answers from the second model."""
+
+    def price(quantities: object) -> float:
+        return ratio * relative(quantities)  # type: ignore[arg-type]  # a mapping, as Price says
+
+    hedge = Hedge([Model(), Model(price)], seconds)
+    found = list(trial(4000, 7, (usage, usage), (relative, price), hedge))
+    spread = Spread.of([turn.first_token_ms for turn in found])
+    assert spread
+    spent = sum(turn.usd for turn in found) / (len(found) * relative(usage)) - 1
+    return spread.p95, spent, sum(turn.by_second for turn in found) / len(found)
+
+
+def known(hedge: Hedge, ms: float = 500, usage: Usage = CHEAP_PROMPT) -> Hedge:
+    """After so many first tokens that a moment can be named."""
+    for _ in range(FEWEST):
+        hedge.models[0].first_token(ms)
+        hedge.settled([Bill(0, usage, answered=True)], hedged=False)
+    return hedge
+
+
+def lost(usage: Usage) -> Bill:
+    return Bill(0, {**usage, "output_tokens": 0.0}, answered=False)
 
 
 def test_without_hedging_a_slow_turn_is_as_slow_as_the_vendor() -> None:
-    p95, spent = turns(CHEAP_PROMPT, hedged=False)
+    p95, _, _ = turns(CHEAP_PROMPT)
     assert p95 == pytest.approx(1615, rel=0.05)
-    assert spent == 0
 
 
-def test_where_the_prompt_is_cheap_the_p95_falls_below_1200_ms_for_15_percent() -> None:
-    p95, spent = turns(CHEAP_PROMPT)
+def test_where_the_prompt_is_cheap_the_same_model_brings_the_p95_below_1200_ms_for_15_percent() -> None:
+    p95, spent, _ = turns(CHEAP_PROMPT, 0)
     assert p95 <= 1200
-    assert spent <= 0.15
+    assert spent <= 0.151
 
 
 def test_where_the_prompt_is_dear_15_percent_buys_less_and_is_not_overdrawn() -> None:
-    p95, spent = turns(DEAR_PROMPT)
+    p95, spent, _ = turns(DEAR_PROMPT, 0)
     assert 1300 <= p95 <= 1450
-    assert spent <= 0.16
+    assert spent <= 0.151
+
+
+def test_another_model_at_the_same_price_buys_no_more_than_the_same_one() -> None:
+    p95, spent, _ = turns(DEAR_PROMPT, 1)
+    assert 1300 <= p95 <= 1450
+    assert spent <= 0.151
+
+
+def test_another_model_at_half_the_price_pays_for_itself_with_the_turns_it_wins() -> None:
+    p95, spent, _ = turns(DEAR_PROMPT, 1, ratio=0.5)
+    assert p95 <= 1200
+    assert spent <= 0.151
+
+
+def test_a_second_model_that_costs_nothing_is_no_reason_to_race() -> None:
+    p95, spent, by_second = turns(DEAR_PROMPT, 1, ratio=0.0)
+    assert p95 <= 1200
+    assert spent < 0
+    assert by_second < 0.25
+
+
+def test_a_second_model_that_costs_ten_times_as_much_is_hardly_ever_asked_and_not_overdrawn() -> None:
+    p95, spent, _ = turns(DEAR_PROMPT, 1, ratio=10.0)
+    assert 1450 <= p95 <= 1700
+    assert spent <= turns(DEAR_PROMPT, ratio=10.0)[1] + 0.05, "but for those that are silent for 1500 ms"
+
+
+def test_of_two_the_one_that_may_be_asked_sooner_is_asked() -> None:
+    assert turns(DEAR_PROMPT, 0, 1, ratio=0.5) == turns(DEAR_PROMPT, 1, ratio=0.5)
+    dear = turns(DEAR_PROMPT, 0, 1, ratio=10.0)
+    assert dear[0] == pytest.approx(turns(DEAR_PROMPT, 0)[0], rel=0.08)
 
 
 def test_nothing_is_hedged_before_anything_is_known() -> None:
-    hedge = Hedge()
+    hedge = Hedge([Model()])
     for _ in range(FEWEST - 1):
-        hedge.first_token(500)
-        hedge.billed(CHEAP_PROMPT, lost=False)
-    assert hedge.moment_ms is None
-    hedge.first_token(500)
-    assert hedge.moment_ms == 500
+        hedge.models[0].first_token(500)
+        hedge.settled([Bill(0, CHEAP_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan is None
+    hedge.models[0].first_token(500)
+    assert hedge.plan == (500, 0)
+
+
+def test_a_hedge_with_nobody_only_learns() -> None:
+    assert known(Hedge([Model()], ())).plan is None
 
 
 def test_overspending_is_paid_back_before_the_next() -> None:
-    hedge = Hedge()
-    for _ in range(FEWEST):
-        hedge.first_token(500)
-        hedge.billed(CHEAP_PROMPT, lost=False)
-    hedge.billed(CHEAP_PROMPT, lost=True)
-    hedge.billed(CHEAP_PROMPT, lost=True)
-    assert hedge.moment_ms is None
+    hedge = known(Hedge([Model()]), usage=DEAR_PROMPT)
+    assert hedge.plan == (500, 0)
+    for _ in range(8):
+        hedge.settled([lost(DEAR_PROMPT), Bill(0, DEAR_PROMPT, answered=True)], hedged=True)
+    assert hedge.plan is None
+    for _ in range(10):  # 8 prompts of 0.48 turns each are 15 % of 26 turns
+        hedge.settled([Bill(0, DEAR_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan == (500, 0)
+
+
+def test_what_a_caller_interrupted_before_an_answer_is_not_overspending() -> None:
+    hedge = known(Hedge([Model()]))
+    for _ in range(100):
+        hedge.settled([lost(CHEAP_PROMPT)], hedged=False)
+    assert hedge.plan == (500, 0)
+
+
+def test_an_outage_in_which_a_dear_vendor_answers_alone_is_not_overspending() -> None:
+    hedge = known(Hedge([Model(), Model(lambda used: 10 * relative(used))]))
+    for _ in range(100):
+        hedge.settled([Bill(1, CHEAP_PROMPT, answered=True)], hedged=False)
+    assert hedge.plan == (500, 0)
 
 
 def test_a_request_that_was_cancelled_counts_as_slower_than_it_was_waited_for() -> None:
-    patient, naive = Hedge(), Hedge()
+    patient, naive = Hedge([Model()]), Hedge([Model()])
     for ms in range(100, 1100, 100):
-        (patient.cancelled if ms in (300, 500) else patient.first_token)(ms)
-        naive.first_token(ms)
+        (patient.models[0].cancelled if ms in (300, 500) else patient.models[0].first_token)(ms)
+        naive.models[0].first_token(ms)
         for hedge in (patient, naive):
-            hedge.billed(DEAR_PROMPT, lost=False)
-    assert naive.moment_ms is not None
-    assert patient.moment_ms is not None
-    assert patient.moment_ms > naive.moment_ms
+            hedge.settled([Bill(0, DEAR_PROMPT, answered=True)], hedged=False)
+    assert naive.plan
+    assert patient.plan
+    assert patient.plan > naive.plan
+
+
+def test_the_shares_of_arrivals_sum_up_to_one_but_for_those_nobody_waited_for() -> None:
+    model = Model()
+    for ms in (100, 200, 300):
+        model.first_token(ms)
+    assert sum(share for _, share in model.arrivals) == pytest.approx(1)
+    model.cancelled(400)
+    assert sum(share for _, share in model.arrivals) == pytest.approx(0.75)

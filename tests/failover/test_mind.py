@@ -37,7 +37,7 @@ from pydantic import SecretStr
 from callwright.clock import SystemClock
 from callwright.failover.asking import GO_ON
 from callwright.failover.branch import Branch
-from callwright.failover.hedge import Hedge
+from callwright.failover.hedge import FEWEST, Bill, Hedge, Model
 from callwright.failover.mind import _NO_SETTINGS, Mind
 from callwright.records import events
 from callwright.requests import Requests
@@ -139,9 +139,7 @@ class _Service(Candid, _Scripted):
 class Stage:
     """A mind in a branch of its own, and all that comes out of it."""
 
-    def __init__(
-        self, *vendors: list[Script], hedges: Sequence[Hedge] | None = None, behind: bool = False, **watch: Any
-    ) -> None:
+    def __init__(self, *vendors: list[Script], hedge: Hedge | None = None, behind: bool = False, **watch: Any) -> None:
         # The first vendor's two services share its scripts.
         services = [[_Service(scripts) for _ in range(1 if n else 2)] for n, scripts in enumerate(vendors)]
         names = ("anthropic", "openai")
@@ -149,7 +147,7 @@ class Stage:
         self.events: list[events.Event] = []
         requests = Requests("llm", line, self._note, lambda: 1)
         config = WatchConfig(**{**WATCH, **watch})
-        self.mind = Mind(cast("Any", services), config, requests, SystemClock(), self, hedges)
+        self.mind = Mind(cast("Any", services), config, requests, SystemClock(), self, hedge)
         self.services = [cast("_Service", service) for service in self.mind.services]
         self.context = LLMContext([{"role": "user", "content": "hello"}])
         self.branch = Branch(Pipeline([self.mind, *self._behind()]) if behind else self.mind, self._pushed)
@@ -305,14 +303,48 @@ async def test_a_single_vendor_is_asked_again_beside_itself() -> None:
 
 
 async def test_a_hedge_answers_before_the_limit_and_is_on_record() -> None:
-    hedge = Hedge()
-    for _ in range(10):
-        hedge.first_token(40)
-        hedge.billed({"input_tokens": 1, "output_tokens": 100}, lost=False)
-    async with staged([[FOREVER], ["Hello."]], hedges=[hedge], hedge=True) as stage:
+    async with staged([[FOREVER], ["Hello."]], hedge=_hedge(0)) as stage:
         assert await stage.ask() == "[Hello.]"
         assert stage.troubles == [("anthropic", "no_first_token", "hedge")]
         assert stage.of(events.StageTroubled)[0].waited_ms < 300
+
+
+async def test_the_next_vendor_answers_as_a_hedge_and_the_first_ones_prompt_is_on_the_bill() -> None:
+    hedge = _hedge(1)
+    settled: list[tuple[Sequence[Bill], bool]] = []
+    hedge.settled = lambda bills, *, hedged: settled.append((bills, hedged))  # type: ignore[method-assign]
+    async with staged([[FOREVER]], [["Hello."]], hedge=hedge) as stage:
+        assert await stage.ask() == "[Hello.]"
+        assert [event.vendor for event in stage.of(events.StageStarted)] == ["anthropic", "openai"]
+        assert stage.of(events.StageTroubled)[0].waited_ms < 300
+        await stage.when(lambda: bool(settled))
+        bills = {event.vendor: event for event in stage.of(events.Usage)}
+        assert bills["anthropic"].estimated
+        assert bills["anthropic"].quantities == {**USUAL, "output_tokens": 0, "requests": 1}
+        assert [(bill.vendor, bill.answered) for bill in settled[0][0]] == [(0, False), (1, True)]
+        assert settled[0][1]
+
+
+async def test_what_is_interrupted_before_the_first_token_is_billed_all_the_same() -> None:
+    async with staged([[FOREVER]], hedge=_hedge()) as stage:
+        await stage.branch.send(LLMContextFrame(stage.context))
+        await stage.when(lambda: bool(stage.of(events.StageStarted)))
+        await stage.when(lambda: bool(stage.services[0].asked or stage.services[1].asked))
+        await stage.branch.send(InterruptionFrame())
+        await stage.when(lambda: bool(stage.of(events.Usage)))
+        assert stage.of(events.Usage)[0].quantities["input_tokens"] == USUAL["input_tokens"]
+
+
+USUAL = {"input_tokens": 1, "output_tokens": 100}
+
+
+def _hedge(*seconds: int) -> Hedge:
+    """One that knows the first vendor's first tokens to come after 40 ms, and its answers to be long."""
+    hedge = Hedge([Model(), Model()], seconds)
+    for _ in range(FEWEST):
+        hedge.models[0].first_token(40)
+        hedge.models[0].answered(USUAL)
+    return hedge
 
 
 async def test_an_answer_that_stops_is_ended_and_continued_by_the_next() -> None:
@@ -364,6 +396,16 @@ async def test_an_answer_of_which_nothing_went_to_the_voice_is_asked_for_anew() 
 async def test_without_a_cutter_of_pieces_the_answer_goes_on_all_the_same() -> None:
     async with staged([["Your table", None]], [[" is booked."]]) as stage:
         assert await stage.ask() == "[Your table][ is booked.]"
+
+
+async def test_an_answer_that_broke_off_is_on_the_bill_although_nobody_reports_it() -> None:
+    async with staged([["Your table", None]], [[" is booked."]]) as stage:
+        await stage.ask()
+        await stage.when(lambda: len(stage.of(events.Usage)) == 2)
+        broken = next(event for event in stage.of(events.Usage) if event.vendor == "anthropic")
+        assert broken.estimated
+        assert broken.quantities["output_tokens"] > 0
+        assert broken.quantities["input_tokens"] > 0
 
 
 async def test_an_empty_answer_is_no_answer() -> None:
