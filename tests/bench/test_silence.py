@@ -66,7 +66,7 @@ def test_every_order_of_a_caller_is_understood_as_it_is_meant(row: str, seed: in
         assert [each["question"] for each in arguments] == list(range(1, one.questions + 1))
         assert {each["topic"] for each in arguments} <= {one.topic}
         assert {TAKES_S[str(each["whom"])] for each in arguments} <= {one.takes_s}
-        assert bool(reply.text) == (row in ("plain", "preamble"))
+        assert bool(reply.text) == (row == "preamble" or not one.questions)
         if one.barge:
             after = told(one.text, {"role": "assistant", "content": "Well,"}, one.barge)
             assert bool(after.uses) != bool(after.text)
@@ -80,6 +80,12 @@ def test_the_same_seed_makes_the_same_call_and_no_topic_comes_twice() -> None:
     assert len({one.topic for one in made.lines}) == len(made.lines)
     assert all(0.3 <= one.barge_s <= one.takes_s + 4 for one in made.lines)
     assert len(made.texts) == 2 * len(made.lines)
+
+
+def test_in_the_mixed_row_nobody_knows_beforehand_whether_somebody_is_asked() -> None:
+    asked = [one.questions for seed in range(10) for one in script(SCENES["mixed"], seed).lines]
+    assert set(asked) == {0, 1}
+    assert 20 <= sum(asked) <= 40
 
 
 def test_the_desk_tells_what_it_was_told_in_words_that_no_filler_has() -> None:
@@ -189,19 +195,25 @@ def test_rows_are_summed_up_each_by_itself_and_together() -> None:
 
 
 def test_the_table_fits_and_every_turn_can_be_read_by_itself() -> None:
-    results = Results([call(TURN, MUTE), call(MUTE, row="interrupted")])
+    ours = replace(call(TURN, TURN), system="callwright")
+    results = Results([call(TURN, MUTE), call(MUTE, row="interrupted"), ours])
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(summarise(Plan(("pipecat",), ROWS), results), MADE))
+    console.print(render(summarise(Plan(("callwright", "pipecat"), ROWS), results), MADE))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue().splitlines()
-    assert [row.split()[0] for row in text if row.split()[:1] in (["tool4000"], ["interrupted"], ["all"])] == [
-        "tool4000",
-        "interrupted",
-        "all",
+    judged = [row.split()[:3] for row in text if "callwright" in row or "pipecat" in row]
+    assert judged == [
+        ["tool4000", "callwright", "2"],
+        ["pipecat", "2", "800"],
+        ["interrupted", "pipecat", "1"],
+        ["all", "callwright", "2"],
+        ["pipecat", "3", "800"],
     ]
+    assert "800 / 800" in " ".join(text)
+    assert "1100 / 9000" in " ".join(text)
     assert max(map(len, text)) <= 120
     first, *_ = lines = list(detail_lines(results))
-    assert len(lines) == 3
+    assert len(lines) == 5
     assert (first["row"], first["longest_silence_ms"], first["fillers"]) == ("tool4000", 1100.0, ["Well"])
     json.dumps(lines)
 
