@@ -222,7 +222,7 @@ def test_during_a_tool_of_four_seconds_the_caller_is_never_left_in_silence() -> 
         await stage.caller_speaks()
         last_word = now()
         await stage.turn_ends()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         await stage.call_tool(4)
         await asyncio.sleep(0.6)
         await stage.answer("It is free at nine.")
