@@ -29,7 +29,7 @@ BUILT_IN = {
         first=("One moment, please.", "Just a second.", "Please bear with me.", "Just a moment, please."),
         later=(
             "I'm still on it, just a moment longer, please.",
-            "Thank you for waiting, I will be with you as soon as I can.",
+            "I appreciate your patience, I will be with you as soon as I can.",
             "This is taking a little while, please stay with me.",
             "I'm sorry for the wait, I am still working on it.",
         ),

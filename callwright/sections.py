@@ -148,8 +148,8 @@ class CallConfig(Section):
 class FillerConfig(Section):
     """What the agent says while the caller waits. Times are silence: the sounds between it do not count.
 
-    The silences are chosen so that with a tool of 4 s none is longer than 1.2 s at the caller's ear: behind each
-    of these the voice's own pauses before and after a line add about 0.2 s.
+    The silences are chosen so that with a tool of 4 s none is longer than 1.2 s at the caller's ear: an answer that is
+    written just before a line is due is waited for, and its voice takes another 0.2 to 0.5 s.
     """
 
     enabled: bool = True

@@ -39,6 +39,11 @@ _ALIKE = 0.8
 _MARGIN_S = 0.05
 
 
+def beforehand(source: Source) -> bool:
+    """Whether the source is a line that was rendered beforehand: no model wrote it."""
+    return source.context_id.startswith("batch-")  # `Produced.context_id`
+
+
 def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -> list[tuple[Source, Heard]]:
     """What was heard of the streamed sources, each once, and every playing of every line, as a source of its own.
 

@@ -27,9 +27,7 @@ from callwright.bench.silence_metrics import THRESHOLD_MS, Effects, Fillers, Tur
 from callwright.bench.silence_scenes import PER_CALL, RULES, SCENES, SCRIPT, Line, Scene, Script, script
 from callwright.bench.utterances import Spoken, utterances
 from callwright.simulators import brain_rules
-
-BATCH = "batch-"
-"""How the contexts are named whose audio was made beforehand (`Produced.context_id`)."""
+from callwright.trouble import fixed_lines
 
 TOLD_LIMIT_S = 10.0
 """Longest wait for what is still missing once the tools must have ended: a mute agent is mute by then."""
@@ -120,9 +118,9 @@ class Store:
     def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
         """What of `sources` was streamed, and every line that the system may have in its cache by now."""
         for source in sources:
-            if source.context_id.startswith(BATCH):
+            if rendered.beforehand(source):
                 self._lines.setdefault((system, source.pcm), source)
-        streamed = [source for source in sources if not source.context_id.startswith(BATCH)]
+        streamed = [source for source in sources if not rendered.beforehand(source)]
         return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
 
 
@@ -162,7 +160,7 @@ async def _judged(result: CallResult, call: GroundCall, folder: Path, store: Sto
     done = world(folder, call.name)
 
     def work() -> CallResult:
-        spoken = heard(call, streamed, lines, replies, [agent.greeting or ""])
+        spoken = heard(call, streamed, lines, replies, fixed_lines(agent))
         return replace(
             result,
             turns=silence_metrics.turns(tape, spoken, threshold_ms=threshold_ms),
