@@ -7,12 +7,13 @@ speaks up meanwhile. What the tools did is read from the files that they wrote.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue
 
@@ -109,11 +110,37 @@ def progress(result: CallResult) -> str:
     return f"{line}; FAILED: {result.failure}" if result.failure else line
 
 
+class Speaker(Protocol):
+    """A call, as far as a store looks at it."""
+
+    async def sources(self) -> list[Source]:
+        """All that the voices have sent to the call."""
+        ...
+
+
 class Store:
-    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
+    """The lines that each system had rendered beforehand in this run; every other call may play them from its cache.
+
+    A call that is under way may have had lines rendered that one beside it plays: `look` finds them.
+    """
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, bytes], Source] = {}
+        self._under_way: list[tuple[str, Speaker]] = []
+
+    @contextlib.contextmanager
+    def beside(self, system: str, call: Speaker) -> Iterator[None]:
+        """Look at `call` as well, until it has been judged."""
+        self._under_way.append((system, call))
+        try:
+            yield
+        finally:
+            self._under_way.remove((system, call))
+
+    async def look(self) -> None:
+        """Take in what the calls under way have had rendered so far."""
+        for system, call in tuple(self._under_way):
+            self.split(system, await call.sources())
 
     def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
         """What of `sources` was streamed, and every line that the system may have in its cache by now."""
@@ -129,33 +156,36 @@ async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResul
     seed = plan.seed + job.number
     scene = SCENES[job.row]
     spoken = script(scene, seed, job.size)
-    async with ground.call(
-        job.system,
-        f"{job.row}-{job.system}-{seed}",
-        scene.settings(seed),
-        agent=SCRIPT,
-        voice_name=spoken.voice,
-        environment={EFFECTS: str(ground.folder)},
-    ) as call:
-        for text in spoken.texts:
-            await call.caller.prepare(text)
-        async with call.joined():
-            call.failure = await _Talk(call, ground.folder).hold(spoken)
-    if plan.tapes is not None:
-        await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
-    result = CallResult(
-        job.row, scene, job.system, seed, orders=job.size, settings=dict(call.settings), failure=call.failure
-    )
-    try:
-        return await _judged(result, call, ground.folder, store, plan.threshold_ms)
-    except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
-        return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
+    with contextlib.ExitStack() as judging:
+        async with ground.call(
+            job.system,
+            f"{job.row}-{job.system}-{seed}",
+            scene.settings(seed),
+            agent=SCRIPT,
+            voice_name=spoken.voice,
+            environment={EFFECTS: str(ground.folder)},
+        ) as call:
+            judging.enter_context(store.beside(job.system, call))
+            for text in spoken.texts:
+                await call.caller.prepare(text)
+            async with call.joined():
+                call.failure = await _Talk(call, ground.folder).hold(spoken)
+        if plan.tapes is not None:
+            await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
+        result = CallResult(
+            job.row, scene, job.system, seed, orders=job.size, settings=dict(call.settings), failure=call.failure
+        )
+        try:
+            return await _judged(result, call, ground.folder, store, plan.threshold_ms)
+        except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
+            return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
 
 
 async def _judged(result: CallResult, call: GroundCall, folder: Path, store: Store, threshold_ms: float) -> CallResult:
     tape = call.caller.tape
     account = await call.control.account(call.key)
     replies = wire.replies(account["requests"], await call.served(), brain_rules.load(RULES))
+    await store.look()
     streamed, lines = store.split(result.system, await call.sources())
     done = world(folder, call.name)
 

@@ -151,6 +151,20 @@ def test_lines_made_beforehand_are_remembered_for_the_calls_that_follow() -> Non
     assert store.split("pipecat", [stream]) == ([stream], [])
 
 
+async def test_lines_made_for_a_call_that_goes_on_are_known_to_one_that_has_ended() -> None:
+    class Call:
+        async def sources(self) -> list[Source]:
+            return [Source("batch-1", 8000, b"ab", (), 0.0, "One moment."), Source("context", 8000, b"cd", (), 0.0, "")]
+
+    store = Store()
+    with store.beside("callwright", Call()):
+        await store.look()
+    await store.look()
+    streamed, lines = store.split("callwright", [])
+    assert (streamed, [line.text for line in lines]) == ([], ["One moment."])
+    assert store.split("pipecat", []) == ([], [])
+
+
 # ---------------------------------------------------------------------- the report
 
 TURN = Turn(
