@@ -19,13 +19,13 @@ first line, silence: p95 in ms in turns with one.
                          no tool          half of the turns              every turn
     latest_ms  model     with a line     with a line  first  silence     first  silence
          1100  quick            6.4%           15.1%    811      811       717      800
-         1100  slow            49.0%           63.2%   1104     1108       650      900
+         1100  slow            49.2%           63.4%   1100     1102       651      998
          1400  quick            6.4%           15.1%    811      811       717      800
-         1400  slow            30.8%           49.5%   1400     1400       650      900
+         1400  slow            30.6%           49.3%   1400     1400       651      998
          1600  quick            6.4%           15.1%    811      811       717      800
-         1600  slow            23.8%           45.1%   1600     1600       650      900
+         1600  slow            23.6%           45.0%   1600     1600       651      998
          1800  quick            6.4%           15.1%    811      811       717      800
-         1800  slow            20.0%           42.5%   1790     1790       650      900
+         1800  slow            19.9%           42.5%   1790     1790       651      998
 
 quick: 250/400, slow: 640/1600. No line was needless in any of them (the answer's sound there within `after_ms`). With a
 slow model, at the moment at which a line is due if it is to be heard within 0.9 s of the caller's last word, four of
@@ -61,7 +61,7 @@ class Waits:
     tool_after_ms  a tool has run
     latest_ms      silence that is broken although the model may be about to answer
     intervals_ms   silence before the second line, the third, …
-    expected_ms    in place of `latest_ms` where a long wait is expected, or has begun
+    expected_ms    in place of `latest_ms` where a long wait is expected, and after an acknowledgement
     long_ms        a wait for the agent's own words that is long
     soon_ms        an answer expected within this is waited for
     voice_ms       the model has written: its words sound within this, or the voice is late
@@ -73,7 +73,7 @@ class Waits:
     tool_after_ms: float = 100
     latest_ms: float = 1600
     intervals_ms: tuple[float, ...] = (700, 800, 900, 1500, 2500, 4000, 6000, 8000)
-    expected_ms: float = 1100
+    expected_ms: float = 1000
     long_ms: float = 2500
     soon_ms: float = 300
     voice_ms: float = 500
@@ -293,9 +293,10 @@ class Fillers:
         if self._asked_at is None:
             return earliest if self._result_at is not None and earliest < self._result_at + RESULT_MS else None
         earliest = max(earliest, self._asked_at + waits.asked_ms)
-        if not (all(self._long) or self._had_tool or self._heard):
-            return max(earliest, since + waits.latest_ms)
-        return self._unlikely_at(earliest, max(earliest, since + min(waits.expected_ms, waits.latest_ms)))
+        patience = min(waits.expected_ms, waits.latest_ms)
+        if not self._had_tool and (self._heard or not all(self._long)):
+            return max(earliest, since + (patience if self._heard else waits.latest_ms))
+        return self._unlikely_at(earliest, max(earliest, since + patience))
 
     def _unlikely_at(self, earliest: float, latest: float) -> float:
         """When, from `earliest` on, the model's answer is no longer likely to sound soon; `latest` at the latest."""
