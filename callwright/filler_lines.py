@@ -33,7 +33,7 @@ BUILT_IN = {
             "This is taking a little while, please stay with me.",
             "I'm sorry for the wait, I am still working on it.",
         ),
-        acknowledgements=("Okay.", "Mm-hm.", "Right."),
+        acknowledgements=("Okay.", "I see.", "Right."),
     ),
     "de": Repertoire(
         first=("Einen Moment, bitte.", "Eine Sekunde, bitte.", "Einen Augenblick.", "Kleinen Moment noch."),
@@ -43,7 +43,7 @@ BUILT_IN = {
             "Das dauert gerade ein wenig, bitte bleiben Sie dran.",
             "Entschuldigen Sie die Wartezeit, ich arbeite noch daran.",
         ),
-        acknowledgements=("Okay.", "Mhm.", "Gut."),
+        acknowledgements=("Okay.", "Verstehe.", "Gut."),
     ),
 }
 """By language; where there is none for the call's own, silence is better than a foreign tongue."""
