@@ -23,6 +23,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import httpx
+import numpy as np
 
 from callwright.pace import Pace, letters
 from callwright.stage import StageConfig
@@ -40,6 +41,8 @@ QUIETEST = 330
 """Peak of 16-bit samples, -40 dBFS: below it a rendering is silence, which must never be kept for a line."""
 SHORTEST = 0.4
 """Of the usual length of its text: what is shorter was cut off."""
+MARGIN_MS = 20
+"""Of the silence around a line's sound that is left to it: its onset is soft, and so is its end."""
 
 
 class Witness(Protocol):
@@ -140,8 +143,16 @@ class Lines:
     async def _read(self, text: str) -> bool:
         pcm = await asyncio.to_thread(self._shelf.read, name_of(self._voices[0], text, self._rate), self._rate)
         if pcm is not None:
-            self._ready[text] = pcm
+            self._ready[text] = self._sound(pcm)
         return pcm is not None
+
+    def _sound(self, pcm: bytes) -> bytes:
+        """The line without the silence around it: vendors put some 200 ms before the first sound."""
+        loud = np.flatnonzero(np.abs(np.frombuffer(pcm, np.int16).astype(np.int32)) >= QUIETEST)
+        if not loud.size:
+            return pcm
+        margin = self._rate * MARGIN_MS // 1000
+        return pcm[2 * max(0, int(loud[0]) - margin) : 2 * (int(loud[-1]) + 1 + margin)]
 
     async def _make(self, client: httpx.AsyncClient, text: str) -> None:
         for voice in self._voices:
@@ -149,7 +160,7 @@ class Lines:
             async with _oven().making(str(self._shelf.folder / name)):
                 # Another call of this process may have made it meanwhile.
                 if (pcm := await asyncio.to_thread(self._shelf.read, name, self._rate)) is not None:
-                    self._ready[text] = pcm
+                    self._ready[text] = self._sound(pcm)
                     return
                 try:
                     async with asyncio.timeout(PATIENCE_S):
@@ -158,7 +169,7 @@ class Lines:
                     self._witness.line_failed(voice, getattr(failure, "category", "timeout"))
                     continue
                 self._witness.line_rendered(voice, len(text))
-                self._ready[text] = pcm
+                self._ready[text] = self._sound(pcm)
                 try:
                     await asyncio.to_thread(self._shelf.write, name, self._rate, pcm)
                 except OSError:

@@ -153,18 +153,18 @@ class CallConfig(Section):
 class FillerConfig(Section):
     """What the agent says while the caller waits. Times are silence: the sounds between it do not count.
 
-    The silences are chosen so that with a tool of 4 s none is longer than 1.2 s at the caller's ear: behind each
-    of these the voice's own pauses before and after a line add about 0.2 s.
+    The silences are chosen so that with a tool of 4 s none is longer than 1.2 s at the caller's ear: an answer that is
+    written just before a line is due is waited for, and its voice takes another 0.2 to 0.5 s.
     """
 
     enabled: bool = True
-    after_ms: Annotated[int, Ge(300), Le(10000)] = 700
-    """No line begins sooner after the caller's last word. 700 and the way through the room is heard at 0.8 s."""
+    after_ms: Annotated[int, Ge(300), Le(10000)] = 650
+    """No line begins sooner after the caller's last word. 650 and the way through the room is heard at 0.8 s."""
     tool_after_ms: Annotated[int, Ge(0), Le(10000)] = 100
     """Nor sooner after a tool has begun: one that ends the call has said so by then."""
-    latest_ms: Annotated[int, Ge(300), Le(20000)] = 1100
-    """So much silence is broken even if the model may be about to answer, and in turn after turn: at the caller's ear,
-    by the way through the room, 1.2 s."""
+    latest_ms: Annotated[int, Ge(300), Le(20000)] = 1600
+    """So much silence is broken even if the model may be about to answer; sooner only where waits are long in this
+    call, or a tool is known to run. It leaves 0.4 s for the way to the caller's ear, where no silence may reach 2 s."""
     intervals_s: Annotated[
         list[Annotated[float, Ge(0.3), Le(120)]], Field(min_length=1, max_length=32), AfterValidator(_growing)
     ] = [0.7, 0.8, 0.9, 1.5, 2.5, 4.0, 6.0, 8.0]

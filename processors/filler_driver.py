@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from pipecat.frames.frames import (
@@ -23,11 +24,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from callwright.config import FillerConfig
-from callwright.filler_lines import repertoire
+from callwright.filler_lines import Lines, repertoire
 from callwright.parts import Parts
 from callwright.speech import Say, Utterance
 from callwright.tools import Tool
-from processors.fillers import Fillers, Lines, Waits
+from processors.fillers import Fillers, Waits
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.gate import Gate
@@ -47,19 +48,28 @@ def waits_of(config: FillerConfig) -> Waits:
     )
 
 
+@dataclass
+class Line(Say):
+    """One of our own lines on its way; it passes only as long as it is wanted."""
+
+
 class FillerDriver(FrameProcessor):
     """One call's fillers. `policy` is one of your own, in place of ours."""
 
     def __init__(self, parts: Parts, keeper: FloorKeeper, gate: Gate, policy: Fillers | None = None) -> None:
         super().__init__()
         lines = repertoire(parts.agent, parts.config)
-        self._policy = policy or Fillers(waits_of(parts.config.filler), Lines(lines.first, lines.later))
+        self._policy = policy or Fillers(
+            waits_of(parts.config.filler),
+            Lines(lines.first, lines.later, lines.acknowledgements),
+            expected=bool(parts.agent.tools),
+        )
         self._parts = parts
         self._keeper = keeper
         room, config = parts.room, parts.config.filler
         self._hold_sound = HoldSound.named(config.hold_sound, keeper, room.playback, room.rate)
         self._hold_after_ms = 1000 * config.hold_after_s
-        self._line: Say | None = None
+        self._line: Line | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._working: set[asyncio.Task[None]] = set()
         keeper.tell(sound=self._sound, settled=self._settled)
@@ -83,15 +93,16 @@ class FillerDriver(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         policy = self._policy
-        if isinstance(frame, Say):
+        if isinstance(frame, Line):
             self._note_ending()
-            if frame is not self._line:
-                policy.line_passed(self._now())
-                self._withdraw()
-            elif not policy.wanted or self._keeper.held:
+            if frame is self._line and (not policy.wanted or self._keeper.held):
                 self._withdraw()
                 self._arm()
+            if frame is not self._line:
                 return
+        elif isinstance(frame, Say):
+            policy.line_passed(self._now())
+            self._withdraw()
         elif isinstance(frame, LLMTextFrame):
             policy.wrote(self._now())
             self._withdraw()
@@ -121,6 +132,8 @@ class FillerDriver(FrameProcessor):
 
     def _tool_started(self, tool_call_id: str, tool: Tool) -> None:
         self._policy.tool_started(tool_call_id, tool.policy.fillers, self._now())
+        if not self._policy.wanted:
+            self._withdraw()  # the tool's own line says it better
         self._arm()
 
     def _tool_ended(self, tool_call_id: str) -> None:
@@ -135,6 +148,8 @@ class FillerDriver(FrameProcessor):
         if sounding:
             if self._hold_sound:
                 self._hold_sound.stop()
+            if self._line is not None and utterance is self._line.utterance:
+                self._line = None
             self._policy.began(self._now(), filler=utterance.role == "filler")
         else:
             self._policy.fell_silent(self._now())
@@ -145,7 +160,7 @@ class FillerDriver(FrameProcessor):
             self._hold_sound.stop()
         if self._line is not None and settled.utterance is self._line.utterance:
             self._line = None
-            self._policy.withdrawn()
+            self._policy.lost()
             self._arm()
 
     # -- in time
@@ -163,6 +178,7 @@ class FillerDriver(FrameProcessor):
         """Nobody tells of the call's end, and its farewell waits behind a mind at work: asked before each decision."""
         if self._parts.call.ending:
             self._policy.call_ending()
+            self._withdraw()  # it would have to break off for the farewell
 
     def _disarm(self) -> None:
         if self._timer:
@@ -192,7 +208,7 @@ class FillerDriver(FrameProcessor):
             return
         text = self._policy.take(self._now())
         if text is not None:
-            self._line = Say(text, role="filler", remembered=False)
+            self._line = Line(text, role="filler", remembered=False)
             # Through our own queue, so that it and the model's words pass in one order.
             self._spawn(self.queue_frame(self._line))
         hold_due_at = self._hold_due_at()

@@ -3,36 +3,44 @@
 Pure. It is told what happens, with times in ms of any one clock, and says when a line is due and which. All waits
 count silence: from the end of the caller's speech, then from the end of whatever the agent last said.
 
-With a tool running an answer needs another reply of the model, so that there is nothing to guess. While the model
-itself is awaited, the answer may be a moment away: a line is said only if, by the replies so far, it is not likely
-within `soon_ms`, and never in two turns running on that guess alone. `latest_ms` of silence are broken in any case.
+With a tool running an answer needs another reply of the model, so that there is nothing to guess. While only the model
+is awaited, nobody knows yet whether it will answer or call a tool. A line is then said as soon as an answer is not
+likely within `soon_ms`, if the last two waits of the call were longer than `long_ms`, as where the agent looks
+something up in turn after turn; else not before `latest_ms`. An agent with tools begins as if one such wait had been:
+no cache is warm. What is said on a guess is an acknowledgement that fits whatever follows, and the tool's own line
+takes its place if it does not sound yet.
 
-What a threshold costs, by `tests/processors/test_filler_tradeoff.py`: 4,000 turns on a virtual clock; the turn is
-decided 350 ms after speech ended, the model's first token is log-normal (p50/p95 in ms), the voice's first sound
-190/360, a line is cached and sounds 20 ms after it was asked for; all times as it leaves for the room.
+What `latest_ms` costs, by `tests/processors/test_filler_tradeoff.py`: 8,000 turns a figure on a virtual clock; the turn
+is decided 350 ms after speech ended, the model's first token is log-normal (p50/p95 in ms), the voice's first sound
+190/360, a line is cached and sounds 20 ms after it was asked for; all times as it leaves for the room. In each turn of
+a call no tool is called, or one of 4 s, or in half of them, at random. With a line: share of the turns without a tool;
+first line, silence: p95 in ms in turns with one.
 
-                       answers without a tool: share of turns    a tool of 4 s: p95, ms
-    after_ms  model    needless     soon     with a line     first line   longest silence
-         500  quick        0.0%    28.8%           49.1%              774             1097
-         500  slow         0.0%     9.2%           70.7%              550              965
-         600  quick        0.0%    25.7%           37.6%              804             1069
-         600  slow         0.0%    10.6%           70.2%              600              961
-         700  quick        0.0%     5.7%            7.4%              774              975
-         700  slow         0.0%    12.7%           68.2%              733              967
-         800  quick        0.0%     1.5%            1.8%              821              842
-         800  slow         0.0%    13.8%           63.1%              837              957
+                         no tool          half of the turns              every turn
+    latest_ms  model     with a line     with a line  first  silence     first  silence
+         1100  quick            6.4%           15.1%    811      811       717      800
+         1100  slow            49.2%           63.4%   1100     1102       651      998
+         1400  quick            6.4%           15.1%    811      811       717      800
+         1400  slow            30.6%           49.3%   1400     1400       651      998
+         1600  quick            6.4%           15.1%    811      811       717      800
+         1600  slow            23.6%           45.0%   1600     1600       651      998
+         1800  quick            6.4%           15.1%    811      811       717      800
+         1800  slow            19.9%           42.5%   1790     1790       651      998
 
-quick: 250/400, slow: 640/1600. needless: with a line although the answer's sound would have been there within
-`after_ms`; soon: with one although it was there less than 300 ms after the line began. At 700 the first line is
-heard within 0.9 s of the last word; 800 would miss that by the way through the room (92 ms). The slow model's
-answers come after 1.2 s and more in half of its turns: there a line is due whatever comes.
+quick: 250/400, slow: 640/1600. No line was needless in any of them (the answer's sound there within `after_ms`). With a
+slow model, at the moment at which a line is due if it is to be heard within 0.9 s of the caller's last word, four of
+five replies have not begun: whoever announces all tools by then announces four of five answers too. So it is done only
+where waits are long; a tool that comes unexpected is announced by `latest_ms` at the latest. At 1600 that is heard
+0.3 s before the silence lasts 2 s, which it must not, whatever a vendor does.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from callwright.filler_lines import Lines
 from processors.reply_times import ReplyTimes
 
 STEP_MS = 20.0
@@ -53,54 +61,36 @@ class Waits:
     tool_after_ms  a tool has run
     latest_ms      silence that is broken although the model may be about to answer
     intervals_ms   silence before the second line, the third, …
+    expected_ms    in place of `latest_ms` where a long wait is expected, and after an acknowledgement
+    long_ms        a wait for the agent's own words that is long
     soon_ms        an answer expected within this is waited for
     voice_ms       the model has written: its words sound within this, or the voice is late
     asked_ms       a model just asked is given so long, even when its turn was slow to be decided
     guard_ms       after the caller's voice, whatever it was
     """
 
-    after_ms: float = 700
+    after_ms: float = 650
     tool_after_ms: float = 100
-    latest_ms: float = 1100
+    latest_ms: float = 1600
     intervals_ms: tuple[float, ...] = (700, 800, 900, 1500, 2500, 4000, 6000, 8000)
+    expected_ms: float = 1000
+    long_ms: float = 2500
     soon_ms: float = 300
     voice_ms: float = 500
     asked_ms: float = 200
     guard_ms: float = 300
 
 
-class Lines:
-    """Which line is next. Never the same twice running, in the whole call; what was said longest ago comes first."""
-
-    def __init__(self, first: Sequence[str], later: Sequence[str]) -> None:
-        self._first = first
-        self._later = later
-        self._said: list[str] = []
-
-    def next(self, of_tools: Sequence[str], *, said_now: int) -> str | None:
-        """The line for a wait in which `said_now` lines were said; a tool's own come first, each once a wait."""
-        now = self._said[len(self._said) - said_now :]
-        general = self._later if said_now else self._first
-        fresh = [line for line in of_tools if line not in now]
-        for lines in (fresh, general, of_tools):
-            ready = [line for line in lines if line not in self._said[-1:]]
-            if ready:
-                return min(ready, key=self._last_said)
-        return None
-
-    def said(self, line: str) -> None:
-        self._said.append(line)
-
-    def _last_said(self, line: str) -> int:
-        return max((at for at, said in enumerate(self._said) if said == line), default=-1)
-
-
 class Fillers:
-    """Decides over one call. `due_at` changes with everything that is told; ask it again after each."""
+    """Decides over one call. `due_at` changes with everything that is told; ask it again after each.
 
-    def __init__(self, waits: Waits, lines: Lines) -> None:
+    `expected`: the first wait is expected to be long.
+    """
+
+    def __init__(self, waits: Waits, lines: Lines, *, expected: bool = False) -> None:
         self._waits = waits
         self._lines = lines
+        self._long = deque([expected], maxlen=2)  # whether the last waits were
         self._replies = ReplyTimes()
         self._lead = 40.0  # from the decision to the sound, as it was lately
         self._voice = 200.0  # from the model's first words to their sound, as it was lately
@@ -110,7 +100,6 @@ class Fillers:
         self._sound_at = 0.0
         self._ending = False
         self._owed = False
-        self._guesses = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -125,9 +114,11 @@ class Fillers:
         self._wrote = False
         self._words_at: float | None = None  # words that are on their way to the caller's ear
         self._taken_at: float | None = None
+        self._guess = False  # the line that was taken last
         self._said = 0
+        self._announced = False  # the model has said itself that it calls a tool
         self._heard = False  # the agent has sounded since the caller spoke
-        self._guessed = False
+        self._answered = False  # and words that were no filler
         self._had_tool = False
 
     # -- the caller
@@ -143,7 +134,6 @@ class Fillers:
 
     def turn_began(self) -> None:
         """They have the floor; what was owed is void."""
-        self._guesses = self._guesses + 1 if self._guessed and not self._had_tool else 0
         self._owed = False
         self._begin()
 
@@ -185,8 +175,15 @@ class Fillers:
             self._waiting = False
 
     def tool_started(self, key: str, lines: Sequence[str], now: float) -> None:
+        """The model waits for a tool, which brings lines of its own.
+
+        Where the model's words came first, each tool's first line would say again what they have said.
+        """
         self._sign(now)
         self._tools[key] = now
+        if self._wrote:
+            self._announced = True
+            lines = lines[1:]
         self._tool_lines += [line for line in lines if line not in self._tool_lines]
         self._waiting = self._had_tool = True
 
@@ -210,6 +207,9 @@ class Fillers:
             self._taken_at = None
             return
         if not filler:
+            if self._waiting and not self._answered:
+                self._answered = True
+                self._long.append(now - self._caller_at > self._waits.long_ms)
             if self._words_at is not None:
                 self._voice += (min(now - self._words_at, 1000.0) - self._voice) / 4
             if not self._tools and self._result_at is None and (self._wrote or self._asked_at is None):
@@ -222,7 +222,14 @@ class Fillers:
         self._sound_at = now
 
     def withdrawn(self) -> None:
-        """The line that was taken last will not sound."""
+        """The line that was taken last will not be said, as it was decided meanwhile."""
+        if self._taken_at is not None:
+            self._taken_at = None
+            self._said -= 1
+            self._lines.unsaid()
+
+    def lost(self) -> None:
+        """The line that was taken last could not be said."""
         self._taken_at = None
 
     @property
@@ -233,7 +240,8 @@ class Fillers:
     @property
     def wanted(self) -> bool:
         """Whether the line that was taken last may still be said: no words of an answer came meanwhile."""
-        return self.waiting and self._taken_at is not None and self._words_at is None
+        outdated = self._guess and bool(self._tool_lines)  # what is done is known by now
+        return self.waiting and self._taken_at is not None and self._words_at is None and not outdated
 
     @property
     def silent_since(self) -> float:
@@ -257,14 +265,14 @@ class Fillers:
         due_at = self.due_at()
         if due_at is None or now < due_at:
             return None
-        line = self._lines.next(self._tool_lines, said_now=self._said)
+        guess = not (self._had_tool or self._heard)
+        line = self._lines.next(self._tool_lines, said_now=self._said, announced=self._announced, guess=guess)
         if line is None:
             self._waiting = False
             return None
-        guess = not self._tools and not self._heard and now + self._lead < self._caller_at + self._waits.latest_ms
-        self._guessed = self._guessed or guess
         self._lines.said(line)
         self._said += 1
+        self._guess = guess
         self._taken_at = now
         return line
 
@@ -273,12 +281,11 @@ class Fillers:
         waits = self._waits
         since = self.silent_since
         intervals = waits.intervals_ms
-        wait = intervals[min(max(self._said, 1), len(intervals)) - 1] if self._heard else waits.after_ms
+        said = max(self._said + self._announced, 1)
+        wait = intervals[min(said, len(intervals)) - 1] if self._heard else waits.after_ms
         earliest = max(since + wait, self._caller_at + waits.guard_ms)
         if self._taken_at is not None:
             return max(earliest, self._taken_at + LOST_MS)
-        if not self._had_tool and not self._heard and self._guesses:
-            earliest = max(earliest, since + waits.latest_ms)
         if self._words_at is not None:
             return max(earliest, self._words_at + waits.voice_ms)
         if self._tools:
@@ -286,7 +293,10 @@ class Fillers:
         if self._asked_at is None:
             return earliest if self._result_at is not None and earliest < self._result_at + RESULT_MS else None
         earliest = max(earliest, self._asked_at + waits.asked_ms)
-        return self._unlikely_at(earliest, max(earliest, since + waits.latest_ms))
+        patience = min(waits.expected_ms, waits.latest_ms)
+        if not self._had_tool and (self._heard or not all(self._long)):
+            return max(earliest, since + (patience if self._heard else waits.latest_ms))
+        return self._unlikely_at(earliest, max(earliest, since + patience))
 
     def _unlikely_at(self, earliest: float, latest: float) -> float:
         """When, from `earliest` on, the model's answer is no longer likely to sound soon; `latest` at the latest."""

@@ -43,12 +43,20 @@ def test_every_line_that_may_be_said_is_named_once_and_none_when_fillers_are_off
     lines = lines_of(agent(fillers=["I will check the calendar.", "Hm."]), config())
     assert lines == ["I will check the calendar.", "Hm."]
     built_in = lines_of(agent(), config())
-    assert set(built_in) == {"I will check the calendar.", *BUILT_IN["en"].first, *BUILT_IN["en"].later}
+    default = BUILT_IN["en"]
+    assert set(built_in) == {
+        "I will check the calendar.",
+        *default.acknowledgements,
+        *default.first,
+        *default.later,
+    }
     assert lines_of(agent(), config("filler.enabled=false")) == []
 
 
 @pytest.mark.parametrize("language", BUILT_IN)
 def test_built_in_lines_are_all_different_and_speakable(language: str) -> None:
-    lines = [*BUILT_IN[language].first, *BUILT_IN[language].later]
+    built_in = BUILT_IN[language]
+    lines = [*built_in.acknowledgements, *built_in.first, *built_in.later]
+    assert all(lines)
     assert len(set(lines)) == len(lines)
     assert all(line.endswith(".") and line.isprintable() for line in lines)

@@ -78,6 +78,20 @@ async def test_a_line_is_rendered_once_and_then_lies_there(tmp_path: Path, vendo
     assert not told.failed
 
 
+async def test_a_line_begins_and_ends_with_its_sound(tmp_path: Path, vendors: Vendors) -> None:
+    silence = bytes(2 * RATE // 4)
+    name, shelf = name_of(OWN, "Okay.", RATE), shelf_of(tmp_path)
+    shelf.write(name, RATE, silence + SOUND + silence)  # as vendors make it, and as it may lie there
+    lines = Lines(shelf, [OWN], RATE, Told())
+    await lines.prepare(["Okay."])
+    found = lines.find("Okay.")
+    assert found is not None
+    margin = bytes(2 * RATE * module.MARGIN_MS // 1000)
+    assert found.strip(b"\0") == SOUND.strip(b"\0")
+    assert len(found) <= len(SOUND) + 2 * len(margin)
+    assert found.startswith(margin[:-4])
+
+
 async def test_another_voice_renders_what_the_own_one_cannot(tmp_path: Path, vendors: Vendors) -> None:
     told = Told()
     vendors.fails["cartesia"] = RenderError("server")

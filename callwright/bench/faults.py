@@ -19,10 +19,10 @@ from callwright.bench.fault_metrics import Effect
 from callwright.bench.fault_scenes import FAULTS, SCENES, Question, Scene, Script, script
 from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, answered
-from callwright.bench.lines import Store
 from callwright.bench.scenes.silence import EFFECTS, agent
 from callwright.bench.silence import heard
 from callwright.bench.silence_scenes import RULES, SCRIPT
+from callwright.bench.store import Store
 from callwright.simulators import brain_rules
 
 ANSWERED_LIMIT_S = 12.0

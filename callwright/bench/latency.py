@@ -18,8 +18,8 @@ from callwright.bench.agenda import Agenda, Job
 from callwright.bench.conversation import Conversation, conversation
 from callwright.bench.ear import Source
 from callwright.bench.ground import Ground, GroundCall, Say
-from callwright.bench.lines import Store
 from callwright.bench.metrics import HeardTurn, TurnTimes, heard_turns, turn_times
+from callwright.bench.store import Store
 from callwright.bench.utterances import Spoken, utterances
 from callwright.bench.wire import Reply
 from callwright.simulators import brain_rules, echo

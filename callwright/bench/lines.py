@@ -58,21 +58,6 @@ def listen(streamed: Sequence[Source], lines: Sequence[Source], tape: Samples) -
     return [*streams, *sure, *short]
 
 
-class Store:
-    """The lines that each system had rendered beforehand in this run; a later call may play them from its cache."""
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, bytes], Source] = {}
-
-    def split(self, system: str, sources: list[Source]) -> tuple[list[Source], list[Source]]:
-        """What of `sources` was streamed, and every line that the system may have in its cache by now."""
-        for source in sources:
-            if beforehand(source):
-                self._lines.setdefault((system, source.pcm), source)
-        streamed = [source for source in sources if not beforehand(source)]
-        return streamed, [line for (owner, _), line in self._lines.items() if owner == system]
-
-
 def without(lines: Sequence[Source], streamed: Sequence[Source], tape: Samples) -> Samples:
     """The tape without the playings of `lines`, of which only what is cut within `SURE_MS` may be left.
 

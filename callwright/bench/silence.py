@@ -7,6 +7,7 @@ speaks up meanwhile. What the tools did is read from the files that they wrote.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -22,12 +23,13 @@ from callwright.bench.agenda import Agenda, Job, work_off
 from callwright.bench.ear import Source
 from callwright.bench.ground import Ground, GroundCall, Say
 from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, settled
-from callwright.bench.lines import Store
 from callwright.bench.scenes.silence import EFFECTS, agent
 from callwright.bench.silence_metrics import THRESHOLD_MS, Effects, Fillers, Turn
 from callwright.bench.silence_scenes import PER_CALL, RULES, SCENES, SCRIPT, Line, Scene, Script, script
+from callwright.bench.store import Store
 from callwright.bench.utterances import Spoken, utterances
 from callwright.simulators import brain_rules
+from callwright.trouble import fixed_lines
 
 TOLD_LIMIT_S = 10.0
 """Longest wait for what is still missing once the tools must have ended: a mute agent is mute by then."""
@@ -114,38 +116,41 @@ async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResul
     seed = plan.seed + job.number
     scene = SCENES[job.row]
     spoken = script(scene, seed, job.size)
-    async with ground.call(
-        job.system,
-        f"{job.row}-{job.system}-{seed}",
-        scene.settings(seed),
-        agent=SCRIPT,
-        voice_name=spoken.voice,
-        environment={EFFECTS: str(ground.folder)},
-    ) as call:
-        for text in spoken.texts:
-            await call.caller.prepare(text)
-        async with call.joined():
-            call.failure = await _Talk(call, ground.folder).hold(spoken)
-    if plan.tapes is not None:
-        await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
-    result = CallResult(
-        job.row, scene, job.system, seed, orders=job.size, settings=dict(call.settings), failure=call.failure
-    )
-    try:
-        return await _judged(result, call, ground.folder, store, plan.threshold_ms)
-    except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
-        return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
+    with contextlib.ExitStack() as judging:
+        async with ground.call(
+            job.system,
+            f"{job.row}-{job.system}-{seed}",
+            scene.settings(seed),
+            agent=SCRIPT,
+            voice_name=spoken.voice,
+            environment={EFFECTS: str(ground.folder)},
+        ) as call:
+            judging.enter_context(store.beside(job.system, call))
+            for text in spoken.texts:
+                await call.caller.prepare(text)
+            async with call.joined():
+                call.failure = await _Talk(call, ground.folder).hold(spoken)
+        if plan.tapes is not None:
+            await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
+        result = CallResult(
+            job.row, scene, job.system, seed, orders=job.size, settings=dict(call.settings), failure=call.failure
+        )
+        try:
+            return await _judged(result, call, ground.folder, store, plan.threshold_ms)
+        except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
+            return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
 
 
 async def _judged(result: CallResult, call: GroundCall, folder: Path, store: Store, threshold_ms: float) -> CallResult:
     tape = call.caller.tape
     account = await call.control.account(call.key)
     replies = wire.replies(account["requests"], await call.served(), brain_rules.load(RULES))
+    await store.look()
     streamed, lines = store.split(result.system, await call.sources())
     done = world(folder, call.name)
 
     def work() -> CallResult:
-        spoken = heard(call, streamed, lines, replies, [agent.greeting or ""])
+        spoken = heard(call, streamed, lines, replies, fixed_lines(agent))
         return replace(
             result,
             turns=silence_metrics.turns(tape, spoken, threshold_ms=threshold_ms),

@@ -1,4 +1,4 @@
-"""What `bench silence` has found: one summary per system and row, as JSON, as tables, and turn by turn."""
+"""What `bench silence` has found: one summary per system and row, as JSON, as a table, and turn by turn."""
 
 from __future__ import annotations
 
@@ -80,43 +80,48 @@ def detail_lines(results: Results) -> Iterator[dict[str, JsonValue]]:
 
 
 _COLUMNS: tuple[tuple[str, str], ...] = (
-    ("first_sound_ms", "first sound"),
-    ("filler_first_ms", "first filler"),
-    ("longest_silence_ms", "longest silence"),
-    ("handover_gap_ms", "hand-over"),
-    ("mute_turns", "mute"),
-    ("filler_needless_rate", "needless"),
-    ("filler_overlap", "overlap"),
-    ("filler_in_context", "in context"),
-    ("tool_calls", "tools"),
-    ("tool_calls_lost", "lost"),
-    ("tool_calls_doubled", "doubled"),
+    ("first_sound_ms", "first\nsound"),
+    ("filler_first_ms", "first\nfiller"),
+    ("longest_silence_ms", "longest\nsilence"),
+    ("handover_gap_ms", "hand-\nover"),
+    ("mute_turns", "\nmute"),
+    ("filler_needless_rate", "need-\nless"),
+    ("filler_overlap", "over-\nlap"),
+    ("filler_in_context", "in con-\ntext"),
+    ("tool_calls", "\ntools"),
+    ("tool_calls_lost", "\nlost"),
+    ("tool_calls_doubled", "dou-\nbled"),
 )
 
 
 def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableType:
-    """The summaries as tables, one per system, a line for each row."""
-    parts: list[RenderableType] = []
-    for system in dict.fromkeys(summary.system for summary in summaries):
-        table = Table(title=system, title_justify="left", box=None, pad_edge=False, padding=(0, 1))
-        for label in ("", "n", *(label for _, label in _COLUMNS)):
-            table.add_column(label, justify="left" if not label else "right")
-        for summary in summaries:
-            if summary.system == system:
-                cells = (cell(summary.metrics[name]) for name, _ in _COLUMNS)
-                table.add_row(summary.setting, str(summary.n), *cells)
-        parts += [Text(), table]
+    """The summaries as one table: the rows in turn, and in each the systems one beneath the other."""
     if not summaries:
         return Text("nothing was measured")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for label in ("\nrow", "\nsystem", "\nn", *(label for _, label in _COLUMNS)):
+        table.add_column(label, justify="left" if label in ("\nrow", "\nsystem") else "right", no_wrap=True)
+    row = None
+    for summary in summaries:
+        if row is not None and row != summary.setting:
+            table.add_row()
+        cells = (_typical(summary.metrics[name]) for name, _ in _COLUMNS)
+        table.add_row("" if row == summary.setting else summary.setting, summary.system, str(summary.n), *cells)
+        row = summary.setting
     machine = ", ".join(f"{value} {name}" for name, value in provenance.machine.items())
     failed = sum(int(str(s.metrics["failed_calls"])) for s in summaries if s.setting != ALL)
     foot = (
-        "n: the caller's turns. ms: p50 / p95 / max, nearest rank; first sound, filler and silence from the end of the "
+        "n: the caller's turns. ms: p50 / p95, nearest rank; first sound, filler and silence from the end of the "
         "caller's speech. overlap: fillers cut within a word, over an answer, or twice running; in context: words. "
         f"tools: things the model asked for. failed calls: {failed}. {machine}. {provenance.date}, "
         f"{provenance.git or 'no git'}"
     )
-    return Group(*parts, Text(foot))
+    return Group(Text(), table, Text(foot))
+
+
+def _typical(figure: Figure) -> str:
+    """A spread without its largest, which stands in the JSON: a table of systems is wide enough."""
+    return f"{figure.p50:.0f} / {figure.p95:.0f}" if isinstance(figure, Spread) else cell(figure)
 
 
 def summarise_trial(tally: Tally, calls: int, seed: int) -> list[Summary]:

@@ -32,7 +32,8 @@ _OPENERS = ("Hello", "And now", "Next", "Good", "Thank you", "All right")
 class Scene:
     """One row. `whom` is None where nobody is asked, or where that differs from line to line.
 
-    `own_words`: the model says something itself before it calls the tool.
+    `own_words`: the model says something itself before it calls the tool. `at_times`: in about half of the lines,
+    chosen at random, nobody is asked.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Scene:
     questions: int = 1
     own_words: bool = False
     interrupted: bool = False
+    at_times: bool = False
 
     def settings(self, seed: int) -> AccountSettings:
         """How the vendors behave towards one call: their usual delays."""
@@ -54,6 +56,7 @@ SCENES = {
         *(Scene(f"tool{round(s * 1000)}", f"a tool of {s:g} s", whom) for whom, s in TAKES_S.items()),
         *(Scene(f"parallel{n}", f"{n} tools of 2 s in one reply", "harbor", n) for n in (2, 3, 4)),
         Scene("preamble", "a tool of 4 s; the model says some words first", "ministry", own_words=True),
+        Scene("mixed", "a tool of 4 s, or none", "ministry", at_times=True),
         Scene("interrupted", "one to four tools of 0.2 to 8 s; the caller speaks up meanwhile", interrupted=True),
     )
 }
@@ -101,6 +104,8 @@ def script(scene: Scene, seed: int, size: int = PER_CALL) -> Script:
     for number in range(size):
         topic = chosen[number]
         whom = rng.choice(list(TAKES_S)) if scene.interrupted else scene.whom
+        if scene.at_times and rng.random() < 0.5:
+            whom = None
         questions = rng.randint(1, 4) if scene.interrupted else scene.questions
         opener = "Hello" if number == 0 else rng.choice(_OPENERS[1:])
         if whom is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from callwright.bench.ear import Heard, Source, SourceWord
+from callwright.bench.lines import beforehand
 from callwright.bench.wire import Reply
 from callwright.simulators import sound
 from callwright.simulators.sound import Samples
@@ -91,7 +92,7 @@ def _parts(
     """The source's words in runs, each with the reply it belongs to and of what kind it is."""
     texts: list[tuple[list[str], int | None, Kind]] = [(tokens(line), None, "fixed") for line in fixed]
     for index, reply in enumerate(replies):
-        if reply.text and reply.asked_at - origin_s <= source.at_s:
+        if not beforehand(source) and reply.text and reply.asked_at - origin_s <= source.at_s:
             texts.append((tokens(reply.text), index, "preamble" if reply.uses else "answer"))
     words = [word for word in source.words if tokens(word.text)]
     # The whole text, if it is known: of a line that was cut at once there may be only a word, which stands anywhere.

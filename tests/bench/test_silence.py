@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from callwright.agent import load
 from callwright.bench import silence, wire
 from callwright.bench.ear import Source
-from callwright.bench.lines import Store
 from callwright.bench.report import Provenance
 from callwright.bench.scenes.silence import EFFECTS, TAKES_S
 from callwright.bench.silence import CallResult, Plan, Results, progress, run, world
 from callwright.bench.silence_metrics import Effects, Fillers, Turn
 from callwright.bench.silence_report import detail_lines, render, summarise
 from callwright.bench.silence_scenes import ROWS, RULES, SCENES, SCRIPT, script
+from callwright.bench.store import Store
 from callwright.commands import bench
 from callwright.errors import CallwrightError, ConfigError
 from callwright.simulators import brain_rules
@@ -67,7 +67,7 @@ def test_every_order_of_a_caller_is_understood_as_it_is_meant(row: str, seed: in
         assert [each["question"] for each in arguments] == list(range(1, one.questions + 1))
         assert {each["topic"] for each in arguments} <= {one.topic}
         assert {TAKES_S[str(each["whom"])] for each in arguments} <= {one.takes_s}
-        assert bool(reply.text) == (row in ("plain", "preamble"))
+        assert bool(reply.text) == (row == "preamble" or not one.questions)
         if one.barge:
             after = told(one.text, {"role": "assistant", "content": "Well,"}, one.barge)
             assert bool(after.uses) != bool(after.text)
@@ -81,6 +81,12 @@ def test_the_same_seed_makes_the_same_call_and_no_topic_comes_twice() -> None:
     assert len({one.topic for one in made.lines}) == len(made.lines)
     assert all(0.3 <= one.barge_s <= one.takes_s + 4 for one in made.lines)
     assert len(made.texts) == 2 * len(made.lines)
+
+
+def test_in_the_mixed_row_nobody_knows_beforehand_whether_somebody_is_asked() -> None:
+    asked = [one.questions for seed in range(10) for one in script(SCENES["mixed"], seed).lines]
+    assert set(asked) == {0, 1}
+    assert 20 <= sum(asked) <= 40
 
 
 def test_the_desk_tells_what_it_was_told_in_words_that_no_filler_has() -> None:
@@ -146,6 +152,20 @@ def test_lines_made_beforehand_are_remembered_for_the_calls_that_follow() -> Non
     assert store.split("pipecat", [stream]) == ([stream], [])
 
 
+async def test_lines_made_for_a_call_that_goes_on_are_known_to_one_that_has_ended() -> None:
+    class Call:
+        async def sources(self) -> list[Source]:
+            return [Source("batch-1", 8000, b"ab", (), 0.0, "One moment."), Source("context", 8000, b"cd", (), 0.0, "")]
+
+    store = Store()
+    with store.beside("callwright", Call()):
+        await store.look()
+    await store.look()
+    streamed, lines = store.split("callwright", [])
+    assert (streamed, [line.text for line in lines]) == ([], ["One moment."])
+    assert store.split("pipecat", []) == ([], [])
+
+
 # ---------------------------------------------------------------------- the report
 
 TURN = Turn(
@@ -190,19 +210,25 @@ def test_rows_are_summed_up_each_by_itself_and_together() -> None:
 
 
 def test_the_table_fits_and_every_turn_can_be_read_by_itself() -> None:
-    results = Results([call(TURN, MUTE), call(MUTE, row="interrupted")])
+    ours = replace(call(TURN, TURN), system="callwright")
+    results = Results([call(TURN, MUTE), call(MUTE, row="interrupted"), ours])
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(summarise(Plan(("pipecat",), ROWS), results), MADE))
+    console.print(render(summarise(Plan(("callwright", "pipecat"), ROWS), results), MADE))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue().splitlines()
-    assert [row.split()[0] for row in text if row.split()[:1] in (["tool4000"], ["interrupted"], ["all"])] == [
-        "tool4000",
-        "interrupted",
-        "all",
+    judged = [row.split()[:3] for row in text if "callwright" in row or "pipecat" in row]
+    assert judged == [
+        ["tool4000", "callwright", "2"],
+        ["pipecat", "2", "800"],
+        ["interrupted", "pipecat", "1"],
+        ["all", "callwright", "2"],
+        ["pipecat", "3", "800"],
     ]
+    assert "800 / 800" in " ".join(text)
+    assert "1100 / 9000" in " ".join(text)
     assert max(map(len, text)) <= 120
     first, *_ = lines = list(detail_lines(results))
-    assert len(lines) == 3
+    assert len(lines) == 5
     assert (first["row"], first["longest_silence_ms"], first["fillers"]) == ("tool4000", 1100.0, ["Well"])
     json.dumps(lines)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,11 @@ def test_one_context_may_hold_a_preamble_a_filler_and_an_answer() -> None:
 def test_a_line_cut_after_a_word_that_stands_in_an_answer_is_still_that_line() -> None:
     line = source("The other one, please.", 7, begun=1)
     assert found((line, heard(line, (0, 0.5, 7))))[0][0] == "filler"
+
+
+def test_a_line_rendered_beforehand_is_no_words_of_the_models_even_if_it_wrote_the_same() -> None:
+    line = replace(source(PREAMBLE, 1.5), context_id="batch-1")
+    assert found((line, heard(line, (0, 3.5, 2))))[0][0] == "filler"
 
 
 def test_the_last_words_of_a_line_are_not_taken_for_those_of_an_answer() -> None:

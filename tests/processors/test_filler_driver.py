@@ -25,6 +25,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from test_floor_properties import RATE, Source, VirtualLoop, now
 
 from callwright import Agent, tool
+from callwright.filler_lines import BUILT_IN
 from callwright.playback import Chunk, Playback
 from callwright.playout import Playout
 from callwright.sections import FillerConfig
@@ -38,6 +39,12 @@ WORD_MS, PAUSE_MS = 200, 50
 @tool(fillers=("I will check the calendar for that day.",))
 async def look() -> str:
     """Look."""
+    return ""
+
+
+@tool
+async def end() -> str:
+    """End the call."""
     return ""
 
 
@@ -55,7 +62,7 @@ class Stage:
         self.turn = 1
         self.call = SimpleNamespace(ending=False)
         self.clock = SimpleNamespace(monotonic_ns=lambda: round(asyncio.get_running_loop().time() * 1e9))
-        self.agent = Agent(name="a", prompt="p", tools=[look])
+        self.agent = Agent(name="a", prompt="p", tools=[look, end])
         self.config = SimpleNamespace(
             filler=FillerConfig(**filler), tts=SimpleNamespace(settings={}), stt=SimpleNamespace(settings={})
         )
@@ -215,7 +222,7 @@ def test_during_a_tool_of_four_seconds_the_caller_is_never_left_in_silence() -> 
         await stage.caller_speaks()
         last_word = now()
         await stage.turn_ends()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         await stage.call_tool(4)
         await asyncio.sleep(0.6)
         await stage.answer("It is free at nine.")
@@ -240,7 +247,7 @@ def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(aft
     async def story(stage: Stage) -> None:
         await stage.caller_speaks()
         await stage.turn_ends()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         stage.tools["started"]("1", look)
         while not stage.heard():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -354,6 +361,64 @@ def test_a_line_that_does_not_sound_yet_is_dropped_when_the_call_lets_something_
     stage = play(lambda: Stage(voice_ms=200), story)
     assert stage.lines == ["I will check the calendar for that day.", "Something went wrong."]
     assert stage.heard_words() == ["Something", "went", "wrong."]
+
+
+@pytest.mark.parametrize("ms", range(0, 200, 20))
+def test_a_guess_that_does_not_sound_yet_gives_way_to_what_the_tool_says_of_itself(ms: int) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        while not stage.lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(ms / 1000)
+        stage.tools["started"]("1", look)
+        await asyncio.sleep(3)
+
+    stage = play(lambda: Stage(voice_ms=200), story)
+    assert stage.lines[0] in BUILT_IN["en"].acknowledgements
+    assert " ".join(stage.heard_words()).startswith("I will check the calendar")
+
+
+@pytest.mark.parametrize("ms", range(0, 200, 20))
+def test_a_line_that_does_not_sound_yet_is_not_begun_before_a_farewell(ms: int) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        while not stage.lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(ms / 1000)
+        stage.tools["started"]("1", end)
+        stage.call.ending = True
+        stage.tools["ended"]("1")
+        await asyncio.sleep(0.4)
+        await stage.give(Say("Goodbye.", role="farewell"))
+        await asyncio.sleep(2)
+
+    stage = play(lambda: Stage(voice_ms=200), story)
+    assert stage.lines[-1] == "Goodbye."
+    assert stage.heard_words() == ["Goodbye."]
+
+
+def test_a_line_that_was_taken_back_on_its_way_to_us_is_not_passed_on() -> None:
+    async def story(stage: Stage) -> None:
+        queued: list[Frame] = []
+
+        async def late(frame: Frame) -> None:
+            queued.append(frame)
+
+        stage.driver.queue_frame = late
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        stage.tools["started"]("1", look)
+        while not queued:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await stage.answer("Nine is free.")
+        await stage.give(queued[0])
+        await asyncio.sleep(2)
+
+    stage = play(Stage, story)
+    assert stage.lines == []
+    assert stage.heard_words() == ["Nine", "is", "free."]
 
 
 def test_after_a_line_that_gives_the_answer_up_none_follows() -> None:

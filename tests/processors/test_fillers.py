@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.fillers import Fillers, Lines, Waits
+from callwright.filler_lines import Lines
+from processors.fillers import Fillers, Waits
 from processors.reply_times import ReplyTimes
 
 FIRST = ("One moment.", "Just a second.", "Let me see.")
 LATER = ("I'm still on it.", "Thank you for waiting.", "Please stay with me.")
+ACKNOWLEDGEMENTS = ("Okay.", "Right.")
 TOOL = ("I'll check the calendar.", "The calendar is open now.")
 
 
-def policy(waits: Waits | None = None) -> Fillers:
-    return Fillers(waits or Waits(), Lines(FIRST, LATER))
+def policy(waits: Waits | None = None, *, expected: bool = True) -> Fillers:
+    return Fillers(waits or Waits(), Lines(FIRST, LATER, ACKNOWLEDGEMENTS), expected=expected)
 
 
 def turn(fillers: Fillers, at: float = 0.0, *, decided: float = 350.0) -> None:
@@ -93,6 +95,19 @@ def test_after_let_me_check_nothing_is_added_before_that_was_silent_for_long() -
     assert fillers.due_at() is None
     fillers.fell_silent(2000)
     assert 2000 + 600 < due(fillers) <= 2000 + 700
+    assert fillers.take(due(fillers)) == TOOL[1]  # the first would say it again
+
+
+def test_after_let_me_check_the_next_line_is_of_a_wait_that_goes_on() -> None:
+    fillers = policy()
+    turn(fillers)
+    fillers.wrote(600)
+    fillers.tool_started("1", TOOL[:1], 700)
+    fillers.reply_ended()
+    fillers.began(850, filler=False)
+    fillers.fell_silent(2000)
+    _, line = say(fillers)
+    assert line in LATER
 
 
 def test_silences_grow_and_each_line_is_another() -> None:
@@ -197,6 +212,29 @@ def test_a_line_taken_is_no_longer_wanted_when_the_answers_words_are_there() -> 
     assert not fillers.wanted
 
 
+def test_a_guess_that_does_not_sound_yet_gives_way_to_the_tools_own_line() -> None:
+    fillers = policy()
+    turn(fillers)
+    guessed = due(fillers)
+    assert fillers.take(guessed) in ACKNOWLEDGEMENTS
+    fillers.tool_started("1", (), guessed + 5)
+    assert fillers.wanted  # it has none that would be better
+    fillers.tool_started("2", TOOL, guessed + 10)
+    assert not fillers.wanted
+    fillers.withdrawn()
+    assert due(fillers) <= guessed + 10 + Waits().tool_after_ms
+    assert fillers.take(due(fillers)) == TOOL[0]
+
+
+def test_what_was_withdrawn_was_not_said() -> None:
+    fillers = policy()
+    turn(fillers)
+    line = fillers.take(due(fillers))
+    fillers.withdrawn()
+    fillers.withdrawn()
+    assert fillers.take(due(fillers)) == line
+
+
 def test_another_line_on_its_way_to_the_caller_is_enough() -> None:
     fillers = policy()
     turn(fillers)
@@ -217,21 +255,45 @@ def test_a_quick_model_that_has_not_written_yet_will_soon_and_a_slow_one_will_no
     assert slow.likely(330, 150) < 0.2
 
 
-def test_a_guess_is_made_in_one_turn_and_not_in_the_next_unless_a_tool_was_run() -> None:
+def answered(fillers: Fillers, at: float) -> None:
+    """The model's answer sounds."""
+    fillers.wrote(at - 200)
+    fillers.reply_ended()
+    fillers.began(at, filler=False)
+    fillers.fell_silent(at + 2000)
+
+
+def early(fillers: Fillers, at: float) -> bool:
+    """Whether a line is due soon in a turn of which nothing is known."""
+    turn(fillers, at)
+    return due(fillers) < at + Waits().expected_ms + 1
+
+
+def test_a_line_is_guessed_where_waits_are_long_and_else_late() -> None:
     fillers = policy()
-    for number, at in enumerate(range(0, 80_000, 20_000)):
-        turn(fillers, at)
-        early = due(fillers) < at + 1000
-        assert early == (number % 2 == 0)
-        say(fillers, lasts=200)
-        fillers.wrote(at + 2000)
-        fillers.began(at + 2200, filler=False)
-        fillers.fell_silent(at + 4000)
-    turn(fillers, 90_000)
-    say(fillers, lasts=100)
-    fillers.tool_started("1", TOOL, 91_000)
-    turn(fillers, 120_000)
-    assert due(fillers) < 121_000
+    expected = []
+    for number, waited in enumerate((1400, 1400, 5000, 5000, 5000, 1400, 5000)):
+        expected.append(early(fillers, 20_000 * number))
+        answered(fillers, 20_000 * number + waited)
+    assert expected == [True, False, False, False, True, True, False]
+
+
+def test_an_agent_without_tools_is_given_time_from_the_first_turn_on_and_then_acknowledges() -> None:
+    fillers = policy(expected=False)
+    assert not early(fillers, 0)
+    assert Waits().latest_ms - 100 < due(fillers) <= Waits().latest_ms
+    silent, line = say(fillers)
+    assert line in ACKNOWLEDGEMENTS
+    assert silent + Waits().expected_ms - 100 < due(fillers) <= silent + Waits().expected_ms  # by now it is a long wait
+    _, line = say(fillers)
+    assert line in FIRST
+
+
+def test_what_nobody_waited_for_is_no_wait() -> None:
+    fillers = policy(expected=False)
+    fillers.began(60_000, filler=False)  # the greeting, or news
+    fillers.fell_silent(62_000)
+    assert not early(fillers, 70_000)
 
 
 # -- what
@@ -245,6 +307,16 @@ def test_lines_of_the_tool_come_first_and_only_in_their_wait() -> None:
     lines.said(TOOL[1])
     assert lines.next(TOOL, said_now=2) == LATER[0]
     assert lines.next((), said_now=0) == FIRST[0]
+
+
+def test_an_acknowledgement_says_nothing_of_a_wait() -> None:
+    lines = Lines(FIRST, LATER, ACKNOWLEDGEMENTS)
+    assert lines.next((), said_now=0, guess=True) == ACKNOWLEDGEMENTS[0]
+    lines.said(ACKNOWLEDGEMENTS[0])
+    assert lines.next(TOOL, said_now=1) == TOOL[0]
+    assert lines.next((), said_now=1) == FIRST[0]
+    assert lines.next((), said_now=1, announced=True) == LATER[0]
+    assert Lines(FIRST, LATER).next((), said_now=0, guess=True) == FIRST[0]
 
 
 def test_with_nothing_but_one_line_it_is_not_said_twice_running() -> None:
