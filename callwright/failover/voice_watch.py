@@ -24,6 +24,8 @@ CUT_OFF, CUT_OFF_KNOWN = 0.4, 0.6
 """What is shorter than this share of the expected length was cut off; the second once the voice's pace is known."""
 KNOWN_LETTERS = 60
 """About two sentences, after which a voice's pace is known to some 15 %."""
+SOUND_MS = 40.0
+"""Less sound in one piece is a click, after which the caller goes on waiting; pieces less apart are one."""
 SHORT_TEXT = 12
 """Letters: of less, the length says nothing."""
 
@@ -35,15 +37,16 @@ class Take:
         self._limits = limits
         self._pace = pace
         self._due = 0
-        self._since = 0.0  # when the voice was last given something, or gave something
+        self._since = 0.0  # when the voice was last given something, or gave something worth hearing
         self._waiting_from: float | None = None
         self._made_ms = self._silent_ms = self._starved_ms = 0.0
+        self._piece_ms = self._piece_ends = 0.0  # the latest sound without a break, and when it is over
         self._sounded = self._ended = False
         self._looked: float | None = None
 
     @property
     def sounded(self) -> bool:
-        """Whether anything but silence has come."""
+        """Whether anything has come but silence and clicks."""
         return self._sounded
 
     def due(self, now: float, letters: int) -> None:
@@ -61,9 +64,17 @@ class Take:
     def audio(self, now: float, ms: float, *, sounding: bool) -> None:
         """So much of it came; `sounding` unless that is silence."""
         self._made_ms += ms
-        self._silent_ms = 0.0 if sounding else self._silent_ms + ms
-        self._sounded = self._sounded or sounding
-        self._since = now
+        if not sounding:
+            self._silent_ms += ms
+            self._piece_ms = 0.0
+            self._since = now
+            return
+        if now - self._piece_ends > SOUND_MS:
+            self._piece_ms = 0.0
+        self._piece_ms += ms
+        self._piece_ends = max(now, self._piece_ends) + ms
+        if self._piece_ms >= SOUND_MS:
+            self._silent_ms, self._sounded, self._since = 0.0, True, now
 
     def waited_ms(self, now: float) -> float:
         """Since when it owes something."""

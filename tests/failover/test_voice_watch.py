@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callwright.failover.voice_watch import Take, Troubles
+from callwright.failover.voice_watch import SOUND_MS, Take, Troubles
 from callwright.pace import Pace
 from callwright.sections import WatchConfig
 
@@ -53,6 +53,28 @@ def test_silence_by_the_second_is_no_audio() -> None:
     assert made.look(130, 0) == "empty"
 
 
+def test_a_click_is_no_sound() -> None:
+    made = take()
+    made.audio(400, SOUND_MS - 1, sounding=True)
+    assert not made.sounded
+    assert made.look(LIMITS.first_audio_ms, 0) == "no_first_audio"
+
+
+def test_a_click_after_the_sound_does_not_end_the_silence() -> None:
+    made = take()
+    made.audio(0, SOUND_MS, sounding=True)
+    made.audio(LIMITS.audio_gap_ms - 1, 1, sounding=True)
+    assert made.look(LIMITS.audio_gap_ms, 0) == "audio_stopped"
+
+
+@pytest.mark.parametrize("apart_ms", [20, 35])
+def test_small_chunks_close_together_are_sound(apart_ms: float) -> None:
+    made = take()
+    made.audio(100, 20, sounding=True)
+    made.audio(100 + apart_ms, 20, sounding=True)
+    assert made.sounded
+
+
 def test_a_voice_that_stops_is_let_alone_while_there_is_enough_to_play() -> None:
     made = take()
     made.audio(200, 1000, sounding=True)
@@ -83,16 +105,17 @@ def test_all_said_and_no_end_marker_is_the_end() -> None:
     assert made.look(200 + LIMITS.audio_gap_ms, 0) == "over"
 
 
-def test_a_trickle_is_trouble_although_something_always_comes() -> None:
+@pytest.mark.parametrize("ms", [30, 50])  # every 100 ms: less than counts as a sound, and more
+def test_a_trickle_is_trouble_although_something_always_comes(ms: int) -> None:
     made = take()
-    made.audio(0, 30, sounding=True)
-    for now in range(0, 2000, 100):  # 30 ms of sound every 100 ms
+    made.audio(0, 50, sounding=True)
+    for now in range(0, 2400, 100):
         if now:
-            made.audio(now, 30, sounding=True)
+            made.audio(now, ms, sounding=True)
         for look in (0, 40, 80):
-            if (found := made.look(now + look, 30 - look)) is not None:
+            if (found := made.look(now + look, ms - look)) is not None:
                 assert found == "audio_stopped"
-                assert 600 <= now <= 1600
+                assert 600 <= now <= 2000
                 return
     pytest.fail("the caller was let starve")
 
@@ -180,16 +203,24 @@ def test_it_always_ends_within_the_budget_and_one_wait(
     st.lists(st.tuples(st.integers(1, 500), st.integers(0, 400), st.booleans()), min_size=1, max_size=60),
     st.integers(1, 200),
 )
+@example([(201, 0, False), (201, 1, True), (401, 0, False)], 1)  # a click, once taken for the first audio
 def test_a_caller_never_waits_longer_than_the_limits(events: list[tuple[int, int, bool]], letters: int) -> None:
-    """Whatever comes when, as long as text is owed and nothing sounds the watch speaks up."""
+    """Whatever comes when, as long as text is owed and nothing sounds the watch speaks up.
+
+    The caller hears a sound once `SOUND_MS` of it have been played with no longer break in between.
+    """
     made = take(letters)
-    now, store, silent = 0.0, 0.0, 0.0
+    now, store, silent, piece, gap = 0.0, 0.0, 0.0, 0.0, 0.0
     for pause, ms, sounding in events:
         for _ in range(0, pause, 40):
             now += 40
             heard = min(store, 40)
             store -= heard
-            silent = 0.0 if heard >= 40 else silent + 40 - heard
+            if heard:
+                piece = heard if gap > SOUND_MS else piece + heard
+                gap = 0.0
+            gap += 40 - heard
+            silent = gap if piece >= SOUND_MS and heard else silent + 40 - heard
             if made.look(now, store) is not None:
                 return
         if made.owes and not store:
