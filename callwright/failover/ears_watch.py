@@ -34,8 +34,8 @@ class EarsWaits:
     clear_ms       of speech in which a vendor finds no word are worth counting: a cough lasts 300 to 500
     """
 
-    transcript_ms: float = 1000
-    connect_ms: float = 1000
+    transcript_ms: float = 700
+    connect_ms: float = 700
     budget_ms: float = 6000
     speech_ms: float = 300
     clear_ms: float = 500

@@ -42,7 +42,7 @@ class Drops:
     """
 
     lost = False
-    """Whether the connection broke and no later one has brought anything yet; Pipecat's errors say so in words alone."""
+    """Whether the connection broke and no later one has brought anything yet; Pipecat's errors say so only in words."""
 
     def _get_websocket(self) -> Any:
         websocket: Any = super()._get_websocket()  # type: ignore[misc]

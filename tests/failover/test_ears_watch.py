@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from callwright.failover.ears_watch import EarsWaits, EarsWatch, Failed, GiveUp, Use
 
-WAITS = EarsWaits()
+WAITS = EarsWaits(transcript_ms=1000, connect_ms=1000)
 
 
 def watch(vendors: int = 2, *, up: bool = True, judges: float = 0.0) -> EarsWatch:
