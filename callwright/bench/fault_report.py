@@ -35,7 +35,8 @@ def summarise(plan: Plan, results: Results) -> list[Summary]:
 
 
 def _summary(plan: Plan, name: str, system: str, calls: Sequence[CallResult]) -> Summary:
-    met = [effect for call in calls for effect in call.effects if effect.faulted]
+    ordered = [effect for call in calls for effect in call.effects if effect.faulted]
+    met = [effect for effect in ordered if effect.struck]
     silences = sorted(effect.silence_ms for effect in met)
     metrics: dict[str, Figure] = {
         "longest_silence_ms": Spread.of(silences),
@@ -44,6 +45,7 @@ def _summary(plan: Plan, name: str, system: str, calls: Sequence[CallResult]) ->
         "recovered_rate": sum(effect.recovered for effect in met) / len(met) if met else None,
         "told_rate": sum(effect.recovered or effect.told for effect in met) / len(met) if met else None,
         "failover_ms": Spread.of([e.failover_ms for e in met if e.recovered and e.failover_ms is not None]),
+        "not_struck": len(ordered) - len(met),
         "turns": sum(len(call.effects) for call in calls),
         "unmet_mute_turns": sum(e.mute for call in calls for e in call.effects if not e.faulted),
         "unmet_unanswered_turns": sum(not e.recovered for call in calls for e in call.effects if not e.faulted),
@@ -81,6 +83,7 @@ _COLUMNS = (
     ("recovered_rate", "answered"),
     ("told_rate", "or told"),
     ("failover_ms", "failover"),
+    ("not_struck", "void"),
     ("survived_calls", "survived"),
     ("calls", "calls"),
 )
@@ -103,7 +106,8 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
         parts += [Text(), table]
     machine = ", ".join(f"{value} {name}" for name, value in provenance.machine.items())
     foot = (
-        "n: turns that a fault was ordered for. ms: p50 / p95 / max, nearest rank. silence: the longest until the "
+        "n: turns that a fault struck; void: it was ordered, and found nothing to strike. "
+        "ms: p50 / p95 / max, nearest rank. silence: the longest until the "
         "answer, or a line that says why there is none, had been said. answered: whole, without being asked again. "
         "failover: the response gap, less the median of the same call's other turns. "
         f"{machine}. {provenance.date}, {provenance.git or 'no git'}"
