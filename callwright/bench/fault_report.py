@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callwright.bench.fault_scenes import SCENES
+from callwright.bench.fault_trial import Case, Trial
 from callwright.bench.faults import CallResult, Plan, Results
 from callwright.bench.report import Figure, Provenance, Summary
 from callwright.bench.silence_report import ALL, cell
@@ -76,8 +77,9 @@ def detail_lines(results: Results) -> Iterator[dict[str, JsonValue]]:
             yield {"row": call.row, "system": call.system, "seed": call.seed, "turn": number, **asdict(effect)}
 
 
+_SILENCE = "longest_silence_ms"
 _COLUMNS = (
-    ("longest_silence_ms", "silence"),
+    (_SILENCE, "silence"),
     ("longest_silence_p99_ms", "p99"),
     ("mute_turns", "mute"),
     ("recovered_rate", "answered"),
@@ -117,3 +119,56 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
 
 def _cell(name: str, figure: Figure) -> str:
     return f"{figure:.0f}" if name.endswith("_ms") and isinstance(figure, float) else cell(figure)
+
+
+def summarise_trial(found: Trial, turns: int, seed: int) -> list[Summary]:
+    """What was played on virtual time: by stage and circumstance, then all stages together; none for no turns."""
+    groups: dict[str, list[Case]] = {}
+    for case in found.turns:
+        groups.setdefault(f"{case.scene.stage}, {case.setting}", []).append(case)
+    for case in found.turns:
+        groups.setdefault(f"{ALL}, {case.setting}", []).append(case)
+    return [_summary_of_trial(found, name, group, turns, seed) for name, group in groups.items()]
+
+
+def _summary_of_trial(found: Trial, name: str, cases: Sequence[Case], turns: int, seed: int) -> Summary:
+    every = [turn for case in cases for turn in found.turns[case]]
+    met = [turn for turn in every if turn.struck]
+    silences = sorted(turn.silence_ms for turn in met)
+    worst = found.worst(cases)
+    metrics: dict[str, Figure] = {
+        "longest_silence_ms": Spread.of(silences),
+        "longest_silence_p99_ms": nearest_rank(silences, 0.99) if silences else None,
+        "mute_turns": sum(turn.mute for turn in met),
+        "recovered_rate": sum(turn.answered for turn in met) / len(met) if met else None,
+        "told_rate": sum(turn.answered or turn.told for turn in met) / len(met) if met else None,
+        "failover_ms": Spread.of([turn.added_ms for turn in met if turn.added_ms is not None]),
+        "not_struck": len(every) - len(met),
+    }
+    config: dict[str, JsonValue] = {
+        "turns": turns,
+        "seed": seed,
+        "worst": f"{worst.row}, {worst.setting}" if worst else "",
+    }
+    return Summary("faults", "callwright", name, config, len(met), metrics)
+
+
+def render_trial(summaries: Sequence[Summary], provenance: Provenance) -> RenderableType:
+    """What was played on virtual time, as a table."""
+    if not summaries:
+        return Text("nothing was measured")
+    columns = [one for one in _COLUMNS if one[0] in summaries[0].metrics]
+    table = Table(title="the policies, on virtual time", title_justify="left", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for label in ("n", *(label for _, label in columns)):
+        table.add_column(label, justify="right", no_wrap=True)
+    for summary in summaries:
+        cells = (_cell(name, summary.metrics[name]) for name, _ in columns)
+        table.add_row(summary.setting, str(summary.n), *cells)
+    worst = max(summaries, key=lambda one: silence.max if isinstance(silence := one.metrics[_SILENCE], Spread) else 0.0)
+    foot = (
+        "ms: p50 / p95 / max. once: the first vendor misbehaves once, lasting: whenever it can. failover: the answer "
+        f"began so much later. Longest silence: {worst.config['worst']}. "
+        f"{provenance.date}, {provenance.git or 'no git'}"
+    )
+    return Group(Text(), table, Text(foot))
