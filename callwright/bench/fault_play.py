@@ -31,6 +31,8 @@ REPLAY_MS = 100.0
 ANSWER_MS = 20.0
 """From a request to a refusal."""
 TOKENS, TOKEN_LETTERS = 40, 4
+CLAUSE_TOKENS = 8
+"""So many go to the voice at once: it is given clauses, not tokens."""
 LINE_LEAD_MS = 20.0
 """From the decision to a line that was rendered beforehand to its sound."""
 LINE_MS, FILLER_MS = 3000.0, 900.0
@@ -247,6 +249,7 @@ class _Mind:
         within = Limits(limits.first_token_ms, limits.token_gap_ms, limits.turn_budget_ms)
         self.policy = Attempts(within, [Breaker() for _ in range(world.vendors)], now)
         self.live: set[int] = set()
+        self.tokens: list[float] = []  # when each was handed on
         self.pieces: list[tuple[float, int]] = []
         self.complete = False
         self.gave_up_at: float | None = None
@@ -262,6 +265,8 @@ class _Mind:
                 self._ask(one.attempt, one.vendor)
             elif isinstance(one, asks.Cancel):
                 self.live.discard(one.attempt)
+            elif isinstance(one, asks.BreakOff):
+                self._hand_on()
             elif isinstance(one, asks.GiveUp):
                 self.gave_up_at = self.events.now
 
@@ -275,7 +280,7 @@ class _Mind:
             return
         within, step = self.world.strikes("llm", "within", vendor), 1000 / self.world.delays.llm_tokens_per_s
         at = now + self.world.draw("llm_first_token")
-        for number in range(TOKENS - len(self.pieces)):
+        for number in range(TOKENS - len(self.tokens)):
             if within is not None and number >= within.after:
                 if within.kind == "trickle":
                     step = 1000 / within.trickle
@@ -292,7 +297,15 @@ class _Mind:
         if attempt in self.live:
             self._do(self.policy.token(attempt, self.events.now, words=True))
             if self.policy.adopted == attempt:
-                self.pieces.append((self.events.now, TOKEN_LETTERS))
+                self.tokens.append(self.events.now)
+                if len(self.tokens) % CLAUSE_TOKENS == 0:
+                    self._hand_on()
+
+    def _hand_on(self) -> None:
+        """What has been written of a clause goes to the voice: it is whole, or the answer is over or broken off."""
+        written = len(self.tokens) * TOKEN_LETTERS - sum(letters for _, letters in self.pieces)
+        if written:
+            self.pieces.append((self.events.now, written))
 
     def _end(self, attempt: int) -> None:
         if attempt in self.live:
@@ -313,7 +326,7 @@ def mind(world: World, limits: WatchConfig, found: Sounds) -> tuple[list[tuple[f
     one.run()
     if one.gave_up_at is not None:
         found.tell(one.gave_up_at)
-    found.wrote_at = one.pieces[0][0] if one.pieces else None
+    found.wrote_at = one.tokens[0] if one.tokens else None
     return one.pieces, one.complete
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from _pytest.mark import ParameterSet
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -22,22 +23,32 @@ from callwright.failover.voice_watch import Take
 from callwright.sections import WatchConfig
 
 LIMITS = WatchConfig()
-BROKEN_OFF_ALONE = {"llm-within-429"}
-"""The only vendor breaks off in mid-answer and asks for 5 s: they are waited for in silence."""
-TRICKLES = {"llm-within-trickle"}
-"""A token a second: the answer comes, and takes for ever."""
+SHORT = {
+    "llm-within-429, alone, once": "the only vendor breaks off in mid-answer and is waited for in silence",
+    "llm-within-429, alone, lasting": "the only vendor breaks off in mid-answer and is waited for in silence",
+    **{
+        f"llm-within-trickle, {who}, {how}": "a token a second is no stop of the tokens, and a clause takes many"
+        for who in ("fallback", "alone")
+        for how in ("once", "lasting")
+    },
+}
+"""Where the promise is not kept yet, and why."""
 
 
-@pytest.mark.parametrize("case", cases(ROWS), ids=lambda case: f"{case.row}, {case.setting}")
+def marked(case: Case) -> ParameterSet:
+    name = f"{case.row}, {case.setting}"
+    short = [pytest.mark.xfail(strict=True, reason=SHORT[name])] if name in SHORT else []
+    return pytest.param(case, id=name, marks=short)
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in cases(ROWS)])
 def test_under_any_single_fault_the_caller_is_never_left_in_silence(case: Case) -> None:
     turn = play(case, LIMITS, "seed")
     assert turn.struck
     assert not turn.mute
-    if not (case.vendors == 1 and case.row in BROKEN_OFF_ALONE):
-        assert turn.silence_ms <= 2000
-    if case.row not in TRICKLES:
-        assert turn.answered or turn.told
-        assert turn.answered or case.vendors == 1
+    assert turn.silence_ms <= 2000
+    assert turn.answered or turn.told
+    assert turn.answered or case.vendors == 1
 
 
 def test_the_same_seed_plays_the_same_turn() -> None:
