@@ -64,6 +64,7 @@ def _summary(plan: Plan, name: str, system: str, calls: Sequence[CallResult]) ->
         "concurrency": plan.concurrency,
         "seed": plan.seed,
         "agent": f"bench/scenes/{SCRIPT.name}",
+        "fallback": system == "callwright",
         "vendors": calls[0].scene.settings(plan.seed).model_dump(mode="json", exclude={"brain_rules"}),
         "settings": next((dict(call.settings) for call in calls if call.settings), {}),
     }
@@ -97,7 +98,8 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
         return Text("nothing was measured")
     parts: list[RenderableType] = []
     for system in dict.fromkeys(summary.system for summary in summaries):
-        table = Table(title=system, title_justify="left", box=None, pad_edge=False)
+        shipped = "" if system == "callwright" else ", as shipped: no fallback configured"
+        table = Table(title=f"{system}{shipped}", title_justify="left", box=None, pad_edge=False)
         table.add_column("", no_wrap=True)
         for label in ("n", *(label for _, label in _COLUMNS)):
             table.add_column(label, justify="right", no_wrap=True)

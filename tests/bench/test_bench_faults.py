@@ -166,6 +166,7 @@ def test_the_table_fits_and_every_turn_can_be_read_by_itself() -> None:
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 120
     assert all(any(line.startswith(row) for line in lines) for row in ROWS)
+    assert "pipecat, as shipped: no fallback configured" in map(str.rstrip, lines)
     details = list(detail_lines(results))
     assert (len(details), details[0]["recovered"], details[1]["mute"]) == (2 * len(ROWS), True, True)
     json.dumps(details)
