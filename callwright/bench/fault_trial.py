@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from callwright.bench import fault_play
-from callwright.bench.fault_play import LINE_MS, Sounds, World
+from callwright.bench.fault_ears import ears
+from callwright.bench.fault_mind import mind
 from callwright.bench.fault_scenes import SCENES, Scene
+from callwright.bench.fault_voice import voice
+from callwright.bench.fault_world import DECIDED_MS, FILLER_MS, LINE_LEAD_MS, LINE_MS, Sounds, World
 from callwright.bench.ground import Say
 from callwright.sections import WatchConfig
 from callwright.simulators.account import AccountSettings
@@ -111,12 +113,12 @@ def play(case: Case, limits: WatchConfig, name: str) -> Turn:
 
 def _sounds(world: World, limits: WatchConfig) -> Sounds:
     found = Sounds()
-    if (heard_at := fault_play.ears(world, limits, found)) is None:
+    if (heard_at := ears(world, limits, found)) is None:
         return found
-    found.asked_at = max(heard_at, fault_play.DECIDED_MS)
-    pieces, complete = fault_play.mind(world, limits, found)
+    found.asked_at = max(heard_at, DECIDED_MS)
+    pieces, complete = mind(world, limits, found)
     if pieces:
-        fault_play.voice(world, limits, pieces, complete, found)
+        voice(world, limits, pieces, complete, found)
     return found
 
 
@@ -141,8 +143,8 @@ def _fill(found: Sounds) -> None:
             at = max(due, found.asked_at or 0.0)
             if at >= now or fillers.take(at) is None:
                 break
-            begin = at + fault_play.LINE_LEAD_MS
-            end = min(begin + fault_play.FILLER_MS, now) if begin < now else begin
+            begin = at + LINE_LEAD_MS
+            end = min(begin + FILLER_MS, now) if begin < now else begin
             if end <= begin:
                 fillers.withdrawn()
                 break
