@@ -201,7 +201,7 @@ def register(app: typer.Typer) -> None:
         """Failing vendors: does the caller get an answer, or at least the truth, whatever one vendor does?
 
         Whole calls through a LiveKit server of its own, six turns each, two of them met by a fault: each kind in
-        each stage at each moment. All faults take about half an hour. Ctrl-C prints what has been judged so far.
+        each stage at each moment. All faults take about an hour. Ctrl-C prints what has been judged so far.
         With --virtual nothing is heard: the policies decide over played vendors, with a fallback and without, and
         over faults that strike once and that stay.
         """
