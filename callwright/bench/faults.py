@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from callwright.bench.agenda import Agenda, Job, work_off
 from callwright.bench.fault_metrics import Effect
 from callwright.bench.fault_scenes import FAULTS, SCENES, Question, Scene, Script, script
 from callwright.bench.ground import Ground, GroundCall, Say
-from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, answered
+from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, settled
 from callwright.bench.scenes.silence import EFFECTS, agent
 from callwright.bench.silence import Store, heard
 from callwright.bench.silence_scenes import RULES, SCRIPT
@@ -27,6 +28,8 @@ from callwright.simulators import brain_rules
 
 ANSWERED_LIMIT_S = 12.0
 """Once an answer has begun, so long is waited for its end: some never end."""
+
+POLL_S = 0.1
 
 IDLE_S = 0.3
 """From a fault's order to the caller's word, so that what strikes an idle connection strikes it idle."""
@@ -146,13 +149,29 @@ async def _talk(call: GroundCall, scene: Scene, spoken: Script, struck: list[boo
                 await call.control.order(call.key, fault)
             await caller.pause(IDLE_S)
         said = await caller.say(question.text)
-        await answered(call, caller.tape.seconds(said.end), ANSWERED_LIMIT_S)
+        await _answered(call, caller.tape.seconds(said.end))
         if question.faulted:
             await call.control.clear_faults(call.key)
             struck.append(await _strikes(call, scene) > before)
         if caller.ended is not None:
             return f"the call ended after '{question.text}': {caller.ended}"
     return ""
+
+
+async def _answered(call: GroundCall, asked_at: float) -> None:
+    """Wait until the answer has been said, or none will be.
+
+    What a voice was told to drop is not settled: it was in trouble, and another has still to say it.
+    """
+    caller = call.caller
+    if not await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S):
+        return
+    deadline = time.monotonic() + ANSWERED_LIMIT_S
+    while caller.ended is None and time.monotonic() < deadline:
+        served = [line for line in await call.served() if line.what != "cancelled"]
+        if settled(served, asked_at) and caller.watch.done(time.monotonic(), QUIET_MS / 1000):
+            return
+        await caller.pause(POLL_S)
 
 
 async def _strikes(call: GroundCall, scene: Scene) -> int:
