@@ -33,7 +33,7 @@ def build_ears(config: Config, scribe: Scribe, trouble: Trouble, clock: Clock) -
     return Ears(
         config.stt.line,
         recogniser,
-        EarsWaits(transcript_ms=config.watch.transcript_ms, budget_ms=config.watch.turn_budget_ms),
+        EarsWaits.within(config.watch),
         rate=SMART_TURN_RATE,
         scribe=scribe,
         owner=trouble,

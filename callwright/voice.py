@@ -39,21 +39,29 @@ class Voice(TTSService):
 
     listener: VoiceListener | None = None
     leaving = False
-    """While it hangs up on its vendor: what fails now is no failure of what comes next."""
+    """From being told to begin afresh until it has hung up on its vendor: what fails now is over already."""
+    lost = False
+    """Whether its connection has broken, where it keeps one, and no later one has brought anything yet."""
     _cause: Frame | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        self.leaving = isinstance(frame, Afresh)
-        if isinstance(frame, AggregatedTextFrame | TTSSpeakFrame):
-            self._cause = frame
+        if isinstance(frame, Afresh):
+            self.leaving = True
+            try:
+                await super().process_frame(frame, direction)
+                await disconnect(self)
+            finally:
+                self.leaving = False
+            await connect(self)
+            return
+        if not isinstance(frame, AggregatedTextFrame | TTSSpeakFrame):
+            await super().process_frame(frame, direction)
+            return
+        self._cause = frame
         try:
             await super().process_frame(frame, direction)
-            if self.leaving:
-                await disconnect(self)
-        finally:
-            self._cause, self.leaving = None, False
-        if isinstance(frame, Afresh):
-            await connect(self)
+        finally:  # it may be cut off by what arrives beside it, and touches nothing of that
+            self._cause = None
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         if self.listener and self._cause:

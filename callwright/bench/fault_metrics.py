@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from callwright.bench.fault_scenes import Question
@@ -26,7 +26,10 @@ WHOLE = 0.9
 
 @dataclass(frozen=True)
 class Effect:
-    """One turn. `told`: the answer was not whole, but the program said something of its own about it."""
+    """One turn. `faulted`: a fault was ordered for it; `struck`: the vendor really misbehaved.
+
+    `told`: the answer was not whole, but the program said something of its own about it.
+    """
 
     text: str
     faulted: bool
@@ -36,10 +39,13 @@ class Effect:
     recovered: bool
     told: bool
     failover_ms: float | None = None
+    struck: bool = False
 
 
-def effects(questions: Sequence[Question], tape: Tape, spoken: Sequence[Spoken]) -> tuple[Effect, ...]:
-    """The turns of a call in order, as many as were said."""
+def effects(
+    questions: Sequence[Question], tape: Tape, spoken: Sequence[Spoken], struck: Sequence[bool]
+) -> tuple[Effect, ...]:
+    """The turns of a call in order, as many as were said. `struck`: of each faulted one, as far as it is known."""
     heard, sent = tape.heard_samples(), tape.sent_samples()
     said = [utterance for utterance in tape.utterances if utterance.kind == "speech"]
     finish = max(len(heard), len(sent))
@@ -50,7 +56,8 @@ def effects(questions: Sequence[Question], tape: Tape, spoken: Sequence[Spoken])
         found.append(effect(question, end, until, heard, spoken))
     usual = [e.response_gap_ms for e in found if not e.faulted and e.response_gap_ms is not None]
     median = statistics.median(usual) if usual else None
-    return tuple(_compared(one, median) for one in found)
+    known = iter(struck)
+    return tuple(replace(_compared(one, median), struck=one.faulted and next(known, False)) for one in found)
 
 
 def effect(question: Question, end: float, until: float, heard: Samples, spoken: Sequence[Spoken]) -> Effect:
@@ -83,4 +90,4 @@ def effect(question: Question, end: float, until: float, heard: Samples, spoken:
 def _compared(one: Effect, usual_ms: float | None) -> Effect:
     if not one.faulted or one.response_gap_ms is None or usual_ms is None:
         return one
-    return Effect(**{**vars(one), "failover_ms": one.response_gap_ms - usual_ms})
+    return replace(one, failover_ms=one.response_gap_ms - usual_ms)

@@ -7,13 +7,13 @@ that call takes when nothing is wrong.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from callwright.bench.conversation import VOICES
 from callwright.bench.silence_scenes import RULES
 from callwright.simulators import brain_rules
-from callwright.simulators.account import AccountSettings
+from callwright.simulators.account import AccountSettings, Served
 from callwright.simulators.faults import POSSIBLE, Fault
 
 TURNS = 6
@@ -39,6 +39,16 @@ class Scene:
     def settings(self, seed: int) -> AccountSettings:
         """How the vendors behave towards one call: their usual delays."""
         return AccountSettings(seed=seed, ears="oracle", brain_rules=str(RULES), keep_speech=True)
+
+    def strikes(self, served: Iterable[Served]) -> int:
+        """How often the row's fault has struck, by the vendor's own log; an ordered one may find nothing to strike."""
+        last = self.faults[-1]
+        return sum(
+            line.what == "fault"
+            and line.stage == last.stage
+            and (line.detail.get("kind"), line.detail.get("moment")) == (last.kind, last.moment)
+            for line in served
+        )
 
 
 def _scenes() -> Iterator[Scene]:

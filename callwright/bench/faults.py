@@ -1,12 +1,14 @@
 """`bench faults`: whole calls in which one vendor misbehaves in two of six turns; does the caller get an answer?
 
 The faults strike the first account; a system that can turn to another vendor has a second account with the same
-vendors, which are well.
+vendors, which are well. Whether a fault struck is read from the vendor's log: one that found nothing to strike proves
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from callwright.bench.agenda import Agenda, Job, work_off
 from callwright.bench.fault_metrics import Effect
 from callwright.bench.fault_scenes import FAULTS, SCENES, Question, Scene, Script, script
 from callwright.bench.ground import Ground, GroundCall, Say
-from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, answered
+from callwright.bench.latency import ANSWER_LIMIT_S, QUIET_MS, settled
 from callwright.bench.scenes.silence import EFFECTS, agent
 from callwright.bench.silence import heard
 from callwright.bench.silence_scenes import RULES, SCRIPT
@@ -27,6 +29,8 @@ from callwright.simulators import brain_rules
 
 ANSWERED_LIMIT_S = 12.0
 """Once an answer has begun, so long is waited for its end: some never end."""
+
+POLL_S = 0.1
 
 IDLE_S = 0.3
 """From a fault's order to the caller's word, so that what strikes an idle connection strikes it idle."""
@@ -94,7 +98,7 @@ def progress(result: CallResult) -> str:
     """One call in one line."""
     verdicts = [
         f"{'answered' if e.recovered else 'told' if e.told else 'MUTE' if e.mute else 'NOT ANSWERED'}, "
-        f"silent for {e.silence_ms:.0f} ms"
+        f"silent for {e.silence_ms:.0f} ms{'' if e.struck else ', NOT STRUCK'}"
         for e in result.effects
         if e.faulted
     ]
@@ -106,7 +110,7 @@ async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResul
     """One call from its order to its verdict."""
     seed = plan.seed + job.number
     scene = SCENES[job.row]
-    spoken = script(scene, seed)
+    spoken, struck = script(scene, seed), list[bool]()
     settings = scene.settings(seed)
     async with ground.call(
         job.system,
@@ -120,38 +124,63 @@ async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResul
         for question in spoken.questions:
             await call.caller.prepare(question.text)
         async with call.joined():
-            call.failure = await _talk(call, scene, spoken)
+            call.failure = await _talk(call, scene, spoken, struck)
     if plan.tapes is not None:
         await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
     result = CallResult(
         job.row, scene, job.system, seed, faults=FAULTS, settings=dict(call.settings), failure=call.failure
     )
     try:
-        return replace(result, effects=await _judged(result, call, spoken.questions, store))
+        return replace(result, effects=await _judged(result, call, spoken.questions, struck, store))
     except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
         return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
 
 
-async def _talk(call: GroundCall, scene: Scene, spoken: Script) -> str:
-    """Ask all questions, each after the answer before it; why it was not possible, "" if it was."""
+async def _talk(call: GroundCall, scene: Scene, spoken: Script, struck: list[bool]) -> str:
+    """Ask all questions, each after the answer before it; why it was not possible, "" if it was.
+
+    `struck` gets, for each fault that was ordered, whether it struck.
+    """
     caller = call.caller
     await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S)
     for question in spoken.questions:
+        before = await _strikes(call, scene) if question.faulted else 0
         if question.faulted:
             for fault in scene.faults:
                 await call.control.order(call.key, fault)
             await caller.pause(IDLE_S)
         said = await caller.say(question.text)
-        await answered(call, caller.tape.seconds(said.end), ANSWERED_LIMIT_S)
+        await _answered(call, caller.tape.seconds(said.end))
         if question.faulted:
             await call.control.clear_faults(call.key)
+            struck.append(await _strikes(call, scene) > before)
         if caller.ended is not None:
             return f"the call ended after '{question.text}': {caller.ended}"
     return ""
 
 
+async def _answered(call: GroundCall, asked_at: float) -> None:
+    """Wait until the answer has been said, or none will be.
+
+    What a voice was told to drop is not settled: it was in trouble, and another has still to say it.
+    """
+    caller = call.caller
+    if not await caller.agent_quiet(QUIET_MS, ANSWER_LIMIT_S):
+        return
+    deadline = time.monotonic() + ANSWERED_LIMIT_S
+    while caller.ended is None and time.monotonic() < deadline:
+        served = [line for line in await call.served() if line.what != "cancelled"]
+        if settled(served, asked_at) and caller.watch.done(time.monotonic(), QUIET_MS / 1000):
+            return
+        await caller.pause(POLL_S)
+
+
+async def _strikes(call: GroundCall, scene: Scene) -> int:
+    return scene.strikes(wire.served(await call.control.account(call.key)))
+
+
 async def _judged(
-    result: CallResult, call: GroundCall, questions: tuple[Question, ...], store: Store
+    result: CallResult, call: GroundCall, questions: tuple[Question, ...], struck: list[bool], store: Store
 ) -> tuple[Effect, ...]:
     rules = brain_rules.load(RULES)
     replies = []
@@ -162,6 +191,6 @@ async def _judged(
 
     def work() -> tuple[Effect, ...]:
         spoken = heard(call, streamed, lines, replies, [agent.greeting or ""])
-        return fault_metrics.effects(questions, call.caller.tape, spoken)
+        return fault_metrics.effects(questions, call.caller.tape, spoken, struck)
 
     return await asyncio.to_thread(work)

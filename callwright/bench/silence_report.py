@@ -141,6 +141,7 @@ _TRIAL_ROWS = (
     ("asked_again", "  asked for again"),
     ("late", "  taking longer than 8 s"),
     ("barge_ins", "  interruptions by the caller"),
+    ("hang_ups", "  calls that end while tools run"),
     ("tool_calls_lost", "lost"),
     ("tool_calls_doubled", "doubled"),
     ("tool_calls_cut", "cut in half"),

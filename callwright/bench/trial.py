@@ -2,8 +2,9 @@
 
 A scripted model asks for one to four deeds at once, some of them twice in one reply, some again in a later one, some
 with an id that was used before; the caller speaks up at random moments, and then the handlers are cancelled as
-Pipecat does it. The tools take from nothing to more than a minute, fail and are tried again. What was done is counted
-in the tools' own world, what the model was told in the messages it was shown.
+Pipecat does it. The tools take from nothing to more than a minute, fail and are tried again. Every other caller hangs
+up while tools run. What was done is counted in the tools' own world, what the model was told in the messages it was
+shown.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ TOLD_LIMIT_S = 300.0
 LONGEST_S = 90.0
 """No deed takes longer. A minute is what the gate waits for one before it tells the model that its end is not known."""
 
+BRIEF_S = 4.0
+"""What is asked for just before the caller hangs up takes no longer: a gate has to let it end in bounded time."""
+
 MakeGate = Callable[[Any], Any]
 """Parts in, a gate out: `guard(mind)`, and `owed` as long as another request has something to tell."""
 
@@ -45,13 +49,15 @@ class Tally:
     asked       deeds asked for, however often; tool_calls: how often a tool was called for them
     lost        deeds that should have an effect and have none; doubled: that have it more than once
     cut         side effects that began and never came to an end
-    untold      deeds of whose outcome the model was never told
+    untold      deeds of whose outcome the model was never told, those aside that outlived the call
+    hang_ups    calls that ended while tools ran
     """
 
     calls: int = 0
     tool_calls: int = 0
     asked: int = 0
     barge_ins: int = 0
+    hang_ups: int = 0
     asked_again: int = 0
     late: int = 0
     lost: int = 0
@@ -121,6 +127,7 @@ class _Story:
         self._deeds: dict[str, str] = {}  # deed -> its tool
         self._places: dict[str, str] = {}  # tool call -> deed
         self._interrupted: set[str] = set()  # deeds whose handler was cancelled
+        self._last: set[str] = set()  # deeds that the call did not wait for
         self._tally = Tally(calls=1)
 
     async def tell(self) -> Tally:
@@ -148,7 +155,10 @@ class _Story:
         await self._until_told(gate)
         await asyncio.sleep(LONGEST_S)  # what the model was told of as still running must end nevertheless
         await self._ask()
+        if self._rng.random() < 0.5:
+            await self._ask_and_hang_up()
         call.ending = True
+        await self._cancel_handlers()
         for closer in self._closers:
             await closer()
         self._count(world)
@@ -174,17 +184,30 @@ class _Story:
             return
         await asyncio.wait(tasks, timeout=self._rng.choice((0.001, 0.5, 2.0, 9.0)) * self._rng.random() + 1e-6)
         self._tally.barge_ins += 1
+        await self._cancel_handlers()
+
+    async def _ask_and_hang_up(self) -> None:
+        """One more reply with tool calls, whose end nobody waits for."""
+        self._tally.hang_ups += 1
+        wanted = [self._new_deed(brief=True) for _ in range(self._rng.randint(1, 4))]
+        self._last.update(wanted)
+        tasks = [self._call(deed) for deed in (*wanted, *wanted[: self._rng.randint(0, 1)])]
+        await asyncio.wait(tasks, timeout=self._rng.choice((1e-6, 0.02, BRIEF_S)) * self._rng.random())
+
+    async def _cancel_handlers(self) -> None:
         for key, task in self._handlers.items():
             if not task.done():
                 self._interrupted.add(self._places[key])
                 task.cancel()
         await asyncio.gather(*self._handlers.values(), return_exceptions=True)
 
-    def _new_deed(self) -> str:
+    def _new_deed(self, *, brief: bool = False) -> str:
         rng, name = self._rng, f"{self._name}/{len(self._deeds)}"
         tool = rng.choice(("book", "book", "pay", "look", "search"))
         seconds = rng.choice((0.0, rng.uniform(0, 2), rng.uniform(0, 12), rng.uniform(50, LONGEST_S)))
         failures = rng.randint(1, 2) if tool != "book" and seconds < 2 and rng.random() < 0.3 else 0
+        if brief:
+            seconds, failures = rng.uniform(0, BRIEF_S), 0
         DEEDS[name] = Deed(tool, seconds, seconds * rng.random(), failures, refused=rng.random() < 0.1)
         self._deeds[name] = tool
         return name
@@ -243,9 +266,10 @@ class _Story:
         for name, tool in self._deeds.items():
             deed = DEEDS[name]
             # Look-ups may be given up: nobody waits a minute, and some not even for their result.
-            due = not deed.refused and (tool in EFFECTFUL or (deed.seconds < 2 and tool == "look"))
+            looked_up = tool == "look" and deed.seconds < 2 and name not in self._last
+            due = not deed.refused and (tool in EFFECTFUL or looked_up)
             tally.lost += due and not done[name]
             tally.doubled += tool in EFFECTFUL and done[name] > 1
             tally.cut += tool in EFFECTFUL and name in begun and not deed.refused and not done[name]
-            tally.untold += not self._told(name)
+            tally.untold += name not in self._last and not self._told(name)
             tally.late += deed.seconds > 8

@@ -188,6 +188,9 @@ def register(app: typer.Typer) -> None:
         rows: Annotated[
             str, typer.Option(metavar="NAMES", help="Faults, or all: llm-before-429, tts-within-drop, … [default: all]")
         ] = "all",
+        virtual: Annotated[
+            int, typer.Option(min=0, help="Instead: play so many turns of each on virtual time, the policies alone.")
+        ] = 0,
         json_file: JsonFile = None,
         details_file: Details = None,
         tapes: Tapes = None,
@@ -198,8 +201,13 @@ def register(app: typer.Typer) -> None:
         """Failing vendors: does the caller get an answer, or at least the truth, whatever one vendor does?
 
         Whole calls through a LiveKit server of its own, six turns each, two of them met by a fault: each kind in
-        each stage at each moment. All faults take about half an hour. Ctrl-C prints what has been judged so far.
+        each stage at each moment. All faults take about an hour. Ctrl-C prints what has been judged so far.
+        With --virtual nothing is heard: the policies decide over played vendors, with a fallback and without, and
+        over faults that strike once and that stay.
         """
+        if virtual:
+            _try_the_watches(virtual, rows, seed, system, json_file)
+            return
         from callwright.bench.fault_report import detail_lines, render, summarise
         from callwright.bench.fault_scenes import ROWS
         from callwright.bench.faults import Plan, Results, run
@@ -259,6 +267,25 @@ def _try_the_gate(calls: int, seed: int, system: str, json_file: Path | None) ->
     except KeyboardInterrupt:
         interrupted = True
     _report(summarise_trial(tally, calls, seed), render_trial, json_file)
+    _conclude(interrupted, [])
+
+
+def _try_the_watches(turns: int, rows: str, seed: int, system: str, json_file: Path | None) -> None:
+    from callwright.bench.fault_report import render_trial, summarise_trial
+    from callwright.bench.fault_scenes import ROWS
+    from callwright.bench.fault_trial import Trial, trial
+    from callwright.errors import ConfigError
+
+    if system != "callwright":
+        raise ConfigError("--virtual tries our own policies; leave --system out")
+    chosen = _rows(rows, ROWS)
+    _writable({"--json": json_file})
+    found, interrupted = Trial(), False
+    try:
+        trial(chosen, turns, seed, found, _say)
+    except KeyboardInterrupt:
+        interrupted = True
+    _report(summarise_trial(found, turns, seed), render_trial, json_file)
     _conclude(interrupted, [])
 
 

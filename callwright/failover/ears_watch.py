@@ -10,8 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 from callwright.failover.breaker import Breaker, order
+from callwright.sections import WatchConfig
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 250.0, 1000.0
 """Between attempts once every vendor has failed: doubled each time."""
@@ -29,16 +31,22 @@ class EarsWaits:
 
     transcript_ms  from the end of speech (or from when a new vendor was given it) to its settled words
     connect_ms     to connect: a vendor in the same region takes 100 to 300
-    budget_ms      of troubles, while the caller waits; then they are asked to say it again
+    budget_ms      of troubles, while the caller waits in silence: no filler is said before a turn is known. Then they
+                   are asked to say it again; another vendor in the same region has the words within 500
     speech_ms      of speech owe a transcript; a click or a breath does not
     clear_ms       of speech in which a vendor finds no word are worth counting: a cough lasts 300 to 500
     """
 
-    transcript_ms: float = 1000
-    connect_ms: float = 1000
-    budget_ms: float = 6000
+    transcript_ms: float = 700
+    connect_ms: float = 700
+    budget_ms: float = 1000
     speech_ms: float = 300
     clear_ms: float = 500
+
+    @classmethod
+    def within(cls, limits: WatchConfig) -> Self:
+        """Those of a configuration."""
+        return cls(transcript_ms=limits.transcript_ms, budget_ms=min(limits.turn_budget_ms, cls.budget_ms))
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class EarsWatch:
             self._trouble = ("refused" if self._link is _Link.CONNECTING else "dropped", category)
 
     def interim(self) -> None:
-        """The vendor is writing."""
+        """The vendor is writing: words that it takes back in the end are not to be believed."""
         self._sign = True
 
     def final(self, now: float, *, words: bool, settled: bool) -> bool:
@@ -159,7 +167,7 @@ class EarsWatch:
 
         False: it is not to be believed. Whoever is used next gives another.
         """
-        self._sign = True
+        written, self._sign = self._sign, True
         if words:
             self._worded = True
             self._breakers[self.vendor].worked()
@@ -171,7 +179,7 @@ class EarsWatch:
             return True
         if self.owed and not self._worded and self._speech_ms >= self._waits.clear_ms:
             self._empties += 1
-            if self._empties >= 2 and self._doubted is None:
+            if written or (self._empties >= 2 and self._doubted is None):
                 self._doubted = self.vendor
                 self._trouble = ("empty", "unknown")
                 return False

@@ -63,10 +63,15 @@ class Seat:
     async def send(self, frame: Frame) -> None:
         await self._branch.send(frame)
 
+    async def begin_afresh(self) -> None:
+        """Drop what it says and connect anew; until then its errors belong to what was dropped."""
+        self.voice.leaving = True
+        await self.send(Afresh())
+
     async def wake(self) -> None:
         """Make it able to work, if Pipecat has written it off."""
-        if not self.voice.is_usable:
-            await self.send(Afresh())
+        if not self.voice.is_usable and not self.voice.leaving:
+            await self.begin_afresh()
 
     async def leave(self, frame: EndFrame | CancelFrame) -> None:
         """Pass the end on, and wait until it has gone through."""

@@ -55,7 +55,6 @@ from callwright.pace import letters
 from callwright.sections import WatchConfig
 from callwright.speech import Piece, Say, UtteranceEnd
 from callwright.stage import StageConfig
-from callwright.voice import Afresh
 
 LOOK_S = 0.04
 """How often the watch looks when nothing comes."""
@@ -133,7 +132,7 @@ class _Attempt:
         self.stretch: str | None = None
         self.samples = 0
         self.sent = 0  # characters that went to the vendor under that stretch
-        self.opened = self.closed = False
+        self.opened = self.closed = self.lost = False
         self.inbox: asyncio.Queue[Frame | str | None] = asyncio.Queue()
 
 
@@ -387,7 +386,7 @@ class Voices(FrameProcessor):
                         item = await attempt.inbox.get()
                 if isinstance(item, ErrorFrame):
                     category = item.category.value if isinstance(item.category, ErrorCategory) else "unknown"
-                    found = "refused"
+                    found = "dropped" if attempt.lost else "refused"
                 elif isinstance(item, str):
                     found = self._broken_off(attempt)
                 elif isinstance(item, TTSStoppedFrame):
@@ -428,7 +427,7 @@ class Voices(FrameProcessor):
                 self._witness.voice_sounds()
             attempt.samples += len(samples)
             attempt.watch.audio(self._now(), len(samples) * 1000 / self._rate, sounding=sounding)
-            if sounding:
+            if attempt.watch.sounded and sounding:
                 troubles.sounded()
         await self.push_frame(frame)
 
@@ -473,7 +472,7 @@ class Voices(FrameProcessor):
                 spoken.given = len(spoken.text)  # nobody knows which words: rather none twice
             await self.push_frame(TTSStoppedFrame(context_id=attempt.stretch))
         if attempt.opened:
-            await seat.send(Afresh())
+            await seat.begin_afresh()
         return found, waited_ms, category  # type: ignore[return-value]  # "working" has ended
 
     def _now(self) -> float:
@@ -493,6 +492,9 @@ class Voices(FrameProcessor):
             return
         if isinstance(frame, AggregatedTextFrame) and self._caused(frame):
             attempt.stretch = attempt.stretch or frame.context_id  # it goes ahead of its sound
+        if isinstance(frame, ErrorFrame):
+            unknown = frame.category is ErrorCategory.UNKNOWN
+            attempt.lost = frame.category is ErrorCategory.CONNECTIVITY or (unknown and seat.voice.lost)
         own = isinstance(frame, _OURS) and frame.context_id is not None and frame.context_id == attempt.stretch
         if own or isinstance(frame, ErrorFrame):
             attempt.inbox.put_nowait(frame)

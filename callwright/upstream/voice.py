@@ -41,9 +41,19 @@ class Drops:
     Pipecat ends it only after it has connected again, and not at all when the vendor closes in good order.
     """
 
+    lost = False
+    """Whether the connection broke and no later one has brought anything yet; Pipecat's errors say so only in words."""
+
     def _get_websocket(self) -> Any:
         websocket: Any = super()._get_websocket()  # type: ignore[misc]
-        return _Overheard(websocket, lost=self._close_connection_contexts)  # type: ignore[attr-defined]
+        return _Overheard(websocket, self._alive, self._dropped)
+
+    def _alive(self, _: str | bytes) -> None:
+        self.lost = False
+
+    async def _dropped(self) -> None:
+        self.lost = True
+        await self._close_connection_contexts()  # type: ignore[attr-defined]
 
 
 class WordEnds:

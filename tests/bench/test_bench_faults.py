@@ -22,6 +22,7 @@ from callwright.bench.report import Provenance
 from callwright.bench.utterances import Kind, Spoken
 from callwright.commands import bench
 from callwright.errors import ConfigError
+from callwright.simulators.account import Served
 from callwright.simulators.faults import POSSIBLE
 from tests.simulators.tape_by_hand import tape
 
@@ -65,7 +66,7 @@ def judged(*heard: Spoken) -> Effect:
     """
     usual = spoken(2, 5)
     made = tape(said=[(0, 1), (10, 11)], heard=[(one.begin, one.end) for one in (usual, *heard)], length_s=25)
-    first, second = effects([Question("a", ANSWER, False), Question("b", ANSWER, True)], made, (usual, *heard))
+    first, second = effects([Question("a", ANSWER, False), Question("b", ANSWER, True)], made, (usual, *heard), [True])
     assert (first.recovered, first.failover_ms) == (True, None)
     return second
 
@@ -112,8 +113,8 @@ def test_a_system_that_says_nothing_is_mute() -> None:
 
 # ---------------------------------------------------------------------- the report
 
-GOOD = Effect("q", True, 1800.0, 1900.0, mute=False, recovered=True, told=False, failover_ms=700.0)
-BAD = Effect("q", True, None, 9000.0, mute=True, recovered=False, told=False)
+GOOD = Effect("q", True, 1800.0, 1900.0, mute=False, recovered=True, told=False, failover_ms=700.0, struck=True)
+BAD = Effect("q", True, None, 9000.0, mute=True, recovered=False, told=False, struck=True)
 TOLD = replace(BAD, silence_ms=1500.0, mute=False, told=True)
 PLAIN = Effect("q", False, 1100.0, 1100.0, mute=False, recovered=True, told=False)
 
@@ -142,6 +143,21 @@ def test_faults_are_summed_up_each_by_itself_by_stage_and_together() -> None:
     assert every.metrics["told_rate"] == pytest.approx(2 / 3)
 
 
+def test_a_fault_that_found_nothing_to_strike_is_no_success() -> None:
+    results = Results([call(PLAIN, replace(GOOD, struck=False), PLAIN, BAD)])
+    (row,) = summarise(Plan(("pipecat",), ("llm-before-stall",)), results)
+    assert (row.n, row.metrics["not_struck"], row.metrics["recovered_rate"]) == (1, 1, 0.0)
+    assert ", NOT STRUCK;" in progress(results.calls[0])
+
+
+def test_the_vendors_log_says_whether_a_fault_struck() -> None:
+    scene = SCENES["tts-connect-429"]
+    lost = Served(stage="tts", what="fault", at=1.0, detail={"kind": "drop", "moment": "idle"})
+    refused = Served(stage="tts", what="fault", at=2.0, detail={"kind": "status", "moment": "connect"})
+    other = refused.model_copy(update={"stage": "stt"})
+    assert [scene.strikes(lines) for lines in ([lost], [lost, other], [lost, refused])] == [0, 0, 1]
+
+
 def test_the_table_fits_and_every_turn_can_be_read_by_itself() -> None:
     results = Results([call(GOOD, BAD, row=row) for row in ROWS])
     console = Console(file=io.StringIO(), width=120)
@@ -150,6 +166,7 @@ def test_the_table_fits_and_every_turn_can_be_read_by_itself() -> None:
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 120
     assert all(any(line.startswith(row) for line in lines) for row in ROWS)
+    assert "pipecat, as shipped: no fallback configured" in map(str.rstrip, lines)
     details = list(detail_lines(results))
     assert (len(details), details[0]["recovered"], details[1]["mute"]) == (2 * len(ROWS), True, True)
     json.dumps(details)

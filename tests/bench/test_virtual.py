@@ -123,6 +123,32 @@ def test_the_gate_loses_nothing_and_doubles_nothing() -> None:
     assert found.calls == 40
     assert found.tool_calls > found.asked > 150
     assert min(found.barge_ins, found.asked_again, found.late) > 20
+    assert found.hang_ups > 10
+
+
+class LeavingGate(ShieldedGate):
+    """Does what it is asked, as long as the call lasts."""
+
+    def __init__(self, parts: Any) -> None:
+        super().__init__(parts)
+        self.done: dict[str, asyncio.Future[None]] = {}
+        parts.on_close(self.leave)
+
+    async def handle(self, params: Any) -> None:
+        deed = params.arguments["deed"]
+        if deed not in self.done:
+            self.done[deed] = asyncio.ensure_future(self.do(params))
+        await asyncio.shield(self.done[deed])
+
+    async def leave(self) -> None:
+        for task in self.done.values():
+            task.cancel()
+
+
+def test_a_gate_that_drops_what_runs_when_the_call_ends_is_found_out() -> None:
+    found = tried(20, 0, LeavingGate)
+    assert found.hang_ups > 5
+    assert min(found.lost, found.cut) > 3
 
 
 def test_the_same_seed_tells_the_same_story() -> None:

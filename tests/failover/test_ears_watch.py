@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from callwright.failover.ears_watch import EarsWaits, EarsWatch, Failed, GiveUp, Use
 
-WAITS = EarsWaits()
+WAITS = EarsWaits(transcript_ms=1000, connect_ms=1000, budget_ms=6000)
 
 
 def watch(vendors: int = 2, *, up: bool = True, judges: float = 0.0) -> EarsWatch:
@@ -173,6 +173,30 @@ def test_an_empty_answer_behind_words_is_not_empty() -> None:
         assert ears.final(start + 900, words=True, settled=False)
         ears.speech_ended(start + 1000)
         assert ears.final(start + 1300, words=False, settled=True)
+
+
+def test_words_that_a_vendor_showed_and_took_back_are_asked_of_the_next() -> None:
+    ears = watch()
+    ears.speech_began(1000)
+    ears.interim()
+    ears.speech_ended(2000)
+    assert not ears.final(2300, words=False, settled=True)
+    assert steps(ears, 2300) == [Failed(0, "empty", "unknown", False, 300, "next"), Use(1)]
+    ears.connected(2350)
+    assert ears.final(2600, words=False, settled=True)
+    assert steps(ears, 2600) == [Use(0)]  # the second agrees that there were none: the first was right
+
+
+def test_the_caller_is_asked_again_before_two_seconds_of_silence_are_over() -> None:
+    ears = EarsWatch(EarsWaits(), [0.0])
+    ears.next(0)
+    ears.connected(50)
+    ears.speech_began(1000)
+    ears.speech_ended(3000)
+    now = 3000.0
+    while not isinstance(ears.next(now), GiveUp):
+        now = max(now, ears.wakes_at() or now)
+    assert now - 3000 < 1900
 
 
 def test_the_first_choice_is_asked_again_when_it_has_rested_and_nobody_speaks() -> None:

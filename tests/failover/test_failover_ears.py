@@ -53,7 +53,8 @@ class Manner:
     refuses: ErrorCategory | None = None
     answers_s: float = 0.2
     mute: bool = False  # takes everything, and never a word
-    empty: bool = False
+    empty: bool = False  # finds no words in anything
+    takes_back: bool = False  # shows words, and in the end there are none
     breaks_at: int = 0  # the connection is gone after so many frames of speech, 0: never
     tells: bool = True  # that it is gone
     spans: bool = True  # whether its finals say which audio they cover
@@ -116,7 +117,7 @@ class Recogniser(STTService):
                 await self.push_error("gone", category=ErrorCategory.CONNECTIVITY)
         elif not self._manner.mute and self._manner.cuts_every and self._frames % self._manner.cuts_every == 0:
             await self._final(self._take())
-        elif not self._manner.mute and self._frames % 25 == 0:
+        elif not (self._manner.mute or self._manner.empty) and self._frames % 25 == 0:
             await self.push_frame(InterimTranscriptionFrame(" ".join(map(str, self._words)), "", ""))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -134,7 +135,7 @@ class Recogniser(STTService):
     async def _answer(self, text: str, reach: int) -> None:
         await asyncio.sleep(self._manner.answers_s)
         self.confirm_finalize()
-        await self._final("" if self._manner.empty else text, reach)
+        await self._final("" if self._manner.empty or self._manner.takes_back else text, reach)
 
     async def _final(self, text: str, reach: int | None = None) -> None:
         reach = self._received if reach is None else reach
@@ -355,6 +356,12 @@ def test_two_clear_utterances_without_a_word_are_doubted_and_the_second_is_given
     assert scene.scribe.troubles == [("empty", "next")]
 
 
+def test_words_that_were_shown_and_taken_back_are_asked_of_the_next() -> None:
+    scene = play(two_turns, a=[Manner(takes_back=True)])
+    assert scene.heard == scene.said
+    assert scene.scribe.troubles == [("empty", "next")]
+
+
 def test_when_nobody_can_hear_the_caller_is_asked_again_and_then_it_is_over() -> None:
     async def turns(scene: Scene) -> None:
         for _ in range(2):
@@ -373,7 +380,7 @@ def test_what_was_given_up_is_not_said_when_a_vendor_works_again() -> None:
         await scene.say(1)
         await scene.silence(3)
 
-    scene = play(turns, LINE[:1], a=[Manner(mute=True)] * 6 + [Manner()])
+    scene = play(turns, LINE[:1], a=[Manner(mute=True)] * 3 + [Manner()])
     assert scene.owner.gave_up == [(1, False)]
     assert scene.heard == scene.said[50:]
 

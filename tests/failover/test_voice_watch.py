@@ -41,13 +41,13 @@ def test_the_wait_counts_from_the_first_text_that_was_due() -> None:
     made = Take(LIMITS, Pace())
     made.due(0, 0)
     made.due(5000, 10)
-    assert made.look(5900, 0) is None
-    assert made.look(6000, 0) == "no_first_audio"
+    assert made.look(5000 + LIMITS.first_audio_ms - 1, 0) is None
+    assert made.look(5000 + LIMITS.first_audio_ms, 0) == "no_first_audio"
 
 
 def test_silence_by_the_second_is_no_audio() -> None:
     made = take()
-    made.audio(100, 900, sounding=False)
+    made.audio(100, LIMITS.first_audio_ms - 100, sounding=False)
     assert made.look(110, 0) is None  # any voice begins with some
     made.audio(120, 200, sounding=False)
     assert made.look(130, 0) == "empty"

@@ -18,6 +18,7 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 from pipecat.pipeline.worker import PipelineParams
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.tests.utils import SleepFrame, run_test
@@ -32,7 +33,7 @@ from callwright.failover.voice import Voices
 from callwright.sections import WatchConfig
 from callwright.speech import Piece, Role, Say, UtteranceEnd
 from callwright.stage import StageConfig
-from callwright.voice import attentive
+from callwright.voice import Afresh, attentive
 
 RATE = 16_000
 WORD_MS = 300
@@ -331,3 +332,26 @@ async def test_a_model_that_pauses_is_no_trouble_of_the_voice() -> None:
     down = await made.hear(*answer[:2], SleepFrame(0.5), *answer[2:])
     assert sum(words for _, words in sounds(down)) == 6
     assert made.notes.troubles == []
+
+
+async def test_what_a_broken_connection_still_reports_is_no_failure_of_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its error is on its way while the voice is told to begin afresh."""
+    made = Set([])
+    (seat,) = made.voices.seats
+    told: list[Frame] = []
+
+    async def underway(frame: Frame) -> None:
+        assert isinstance(frame, Afresh)
+
+    async def pushed(_: Seat, frame: Frame, __: FrameDirection) -> None:
+        told.append(frame)
+
+    monkeypatch.setattr(seat._branch, "send", underway)
+    monkeypatch.setattr(made.voices, "pushed", pushed)
+    error = ErrorFrame("gone")
+    await seat._branch._out(error, FrameDirection.UPSTREAM)
+    await seat.begin_afresh()
+    await seat._branch._out(ErrorFrame("gone as well"), FrameDirection.UPSTREAM)
+    assert told == [error]

@@ -124,6 +124,8 @@ async def test_under_any_fault_the_whole_text_is_said(server: VendorServer, vend
     assert [(model, action) for model, _, action, _ in call.notes.troubles] == [
         (find("tts", vendors[0]).default_model, "next")
     ], call.notes
+    if FAULTS[what].kind == "drop":
+        assert call.notes.troubles[0][1] == "dropped"
     assert utterance.spoken == utterance.text == TEXT
     assert 0.6 < ms / Pace().expected_ms(letters(TEXT)) < 1.6
     assert call.notes.gave_up == []
