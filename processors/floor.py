@@ -49,6 +49,7 @@ class Floor:
         self._pace = Pace()
         self._stretches: dict[str, Stretch] = {}
         self._open: list[Utterance] = []
+        self._again: dict[Utterance, int] = {}  # from here on its text goes to the voice once more
         self._played = 0
 
     # -- what is said
@@ -80,8 +81,8 @@ class Floor:
         found = self._stretches.get(stretch)
         if found is None:
             found = self._stretches[stretch] = Stretch(stretch, utterance, self.rate, self._pace)
-        start = len(utterance.spoken)
-        utterance.spoken += words
+        start = self._again.pop(utterance, len(utterance.spoken))
+        utterance.spoken = utterance.spoken[:start] + words
         utterance.sent = end
         found.tokens += [Token(m.start(), m.end()) for m in WORD.finditer(utterance.spoken, start)]
         found.changed()
@@ -136,7 +137,8 @@ class Floor:
     def withdraw(self, stretch: str, samples: int) -> tuple[int, int] | None:
         """The voice makes only the first `samples` of it: what it did not say is to be sent again, as another stretch.
 
-        (characters of `utterance.spoken` that stand, sample at which the stretch now ends); None if it is unknown.
+        (characters of `utterance.spoken` that stand, sample at which the stretch now ends); None if it is unknown. A
+        word that was broken off is sent again, and counts as heard meanwhile if half of it was.
         """
         found = self._stretches.get(stretch)
         if found is None:
@@ -145,8 +147,9 @@ class Floor:
         utterance = found.utterance
         at = found.tokens[count].start if count < len(found.tokens) else len(utterance.spoken)
         utterance.sent = max(0, utterance.sent - (len(utterance.spoken) - at))
-        utterance.spoken = utterance.spoken[:at]
-        found.withdraw(count, offset)
+        found.withdraw(count, offset, self._played)
+        utterance.spoken = utterance.spoken[: max(at, found.tokens[-1].end if found.tokens else 0)]
+        self._again[utterance] = at
         return at, offset
 
     # -- what is heard
@@ -252,6 +255,7 @@ class Floor:
             return None
         self._open.remove(utterance)
         settled = self._settle(utterance)
+        self._again.pop(utterance, None)
         for name in [name for name, one in self._stretches.items() if one.utterance is utterance]:
             del self._stretches[name]
         return settled
@@ -262,13 +266,15 @@ class Floor:
 
     def _settle(self, utterance: Utterance) -> Settled:
         ranges = self._heard_ranges(utterance)
-        rest = (utterance.spoken[ranges[-1][1] :] if ranges else utterance.spoken) + utterance.text[utterance.sent :]
+        at = ranges[-1][1] if ranges else 0
+        again = self._again.get(utterance, len(utterance.spoken))
+        rest = utterance.spoken[at:again] + utterance.text[utterance.sent + max(0, at - again) :]
         unheard = rest.strip() if any(letter.isalnum() for letter in rest) else ""
         return Settled(utterance, self.heard(utterance), unheard, self.words(utterance))
 
     def words(self, utterance: Utterance) -> tuple[HeardWord, ...]:
         """The words heard so far and where on the call's time line they sounded."""
-        found = []
+        found: dict[int, HeardWord] = {}  # a word said again is the one that was said in full
         for stretch in self._of(utterance):
             places = stretch.places(self._played)
             for number in range(stretch.heard(self._played)):
@@ -277,10 +283,9 @@ class Floor:
                     continue
                 start = stretch.position(place.start, self._played)
                 length = place.end - place.start
-                found.append(
-                    HeardWord(utterance.spoken[token.start : token.end], start, start + length, stretch.estimated)
-                )
-        return tuple(found)
+                word = utterance.spoken[token.start : token.end]
+                found[token.start] = HeardWord(word, start, start + length, stretch.estimated)
+        return tuple(found.values())
 
     def _of(self, utterance: Utterance) -> list[Stretch]:
         return [one for one in self._stretches.values() if one.utterance is utterance and one.tokens]
@@ -290,7 +295,8 @@ def _joined(text: str, ranges: list[tuple[int, int]]) -> str:
     """The ranges of `text` as one string; what lies between two of them is kept if it is only white space."""
     joined = ""
     at = 0
-    for start, end in ranges:
+    for begin, end in ranges:
+        start = max(begin, at)  # a word that was broken off was said again
         gap = text[at:start]
         joined += gap if not gap.strip() else " " if joined else ""
         joined += text[start:end]

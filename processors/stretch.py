@@ -6,7 +6,7 @@ Pure. All counts are samples from the stretch's first one, if not said otherwise
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import cache
 
@@ -204,11 +204,21 @@ class Stretch:
         end = following.start if following else before.end if before and self.timed else samples
         return count, min(samples, end)
 
-    def withdraw(self, count: int, offset: int) -> None:
-        """Only the first `count` tokens are part of it, and nothing from sample `offset` on."""
+    def withdraw(self, count: int, offset: int, played: int) -> None:
+        """Only the first `count` tokens are part of it, and nothing from sample `offset` on.
+
+        The token that was broken off stays: if half of it was heard, it counts until it is said again.
+        """
+        places = self.places(played)
+        broken = places[count] if self.timed and count < len(places) else None
+        if broken is not None and broken.start < self.samples:
+            count, offset = count + 1, broken.end
         del self.tokens[count:]
         self.timed = [one for one in self.timed if one.start < offset]
+        if broken is not None and self.timed and self.timed[-1].end is None:
+            self.timed[-1] = replace(self.timed[-1], end=offset)
         self.closed = True
+        self.count = min(self.count, count)
         self.changed()
 
     def _ends_clause(self, token: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +29,42 @@ def broken(samples: int, timed: int) -> tuple[Floor, Utterance]:
 def test_a_word_cut_in_half_is_said_again_and_its_half_is_not_played() -> None:
     floor, utterance = broken(2 * WORD + WORD // 2, 3)
     assert floor.withdraw("a", 2 * WORD + WORD // 2) == (TEXT.index("appointment"), 2 * WORD)
-    assert utterance.spoken == "Well, your "
     assert utterance.sent == len("Well, your ")
+
+
+@pytest.mark.parametrize(("played", "heard"), [(3 * WORD // 4, "Well, your appointment"), (WORD // 3, "Well, your")])
+def test_a_word_cut_in_half_counts_as_heard_if_half_of_it_was(played: int, heard: str) -> None:
+    floor, utterance = broken(2 * WORD + played, 3)
+    floor.submitted("a", 0, 2 * WORD + played, index=0, position=0)
+    floor.played(2 * WORD + played)
+    assert floor.heard(utterance) == heard
+    floor.withdraw("a", 2 * WORD + played)
+    assert floor.heard(utterance) == heard
+    settled = floor.over(utterance)
+    assert settled is not None
+    assert settled.heard == heard
+    assert settled.unheard == TEXT[len(heard) :].strip()
+    assert [word.text for word in settled.words] == heard.split()
+
+
+def test_a_word_said_again_is_one_word_and_counts_where_it_was_said_in_full() -> None:
+    begun = 3 * WORD - WORD // 4
+    floor, utterance = broken(begun, 3)
+    floor.submitted("a", 0, begun, index=0, position=0)
+    floor.played(begun)
+    floor.withdraw("a", begun)
+    rest = TEXT[TEXT.index("appointment") :]
+    floor.sent("b", utterance, rest, end=len(TEXT))
+    floor.timed("b", [Timed(word, n * WORD, (n + 1) * WORD) for n, word in enumerate(rest.split())])
+    floor.received("b", bytes(2 * 2 * WORD))
+    floor.submitted("b", 0, 2 * WORD, index=begun, position=RATE)
+    floor.played(begun + 2 * WORD)
+    assert floor.heard(utterance) == "Well, your appointment is"
+    assert utterance.spoken == TEXT
+    settled = floor.over(utterance)
+    assert settled is not None
+    assert [(word.text, word.start) for word in settled.words][2:] == [("appointment", RATE), ("is", RATE + WORD)]
+    assert settled.unheard == "on Monday at nine. See you then."
 
 
 def test_audio_whose_words_are_not_told_yet_is_given_up() -> None:
