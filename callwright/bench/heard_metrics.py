@@ -163,11 +163,12 @@ class _Answer:
             if mine is None:
                 strange = strange or " ".join(word.text for word in source.words)
                 continue
-            words += [
+            more = [
                 word.text
                 for word, sounded, kept in zip(source.words, heard.heard, mine, strict=True)
                 if sounded and kept
             ]
+            words += more[1:] if _said_again(line, words, more, source) else more
             if heard.passages and any(mine):
                 scale = recording.rate / source.rate
                 spans += [(p.at, p.at + round((p.end - p.first) * scale)) for p in heard.passages]
@@ -192,6 +193,13 @@ def _of_the_answer(line: Line, source: Source) -> list[bool] | None:
     if words and not _within(words, tokens(line.expected)):
         return None
     return kept
+
+
+def _said_again(line: Line, before: Sequence[str], more: Sequence[str], source: Source) -> bool:
+    """Whether `source` begins with the word that the voice before it broke off in: one word of the answer, not two."""
+    last, first = tokens(" ".join(before[-1:])), tokens(" ".join(more[:1]))
+    begins = bool(first) and first == tokens(source.words[0].text)
+    return begins and last == first and not _within([*last, *first], tokens(line.expected))
 
 
 def _within(words: Sequence[str], whole: Sequence[str]) -> bool:

@@ -103,6 +103,18 @@ def test_an_agent_that_was_waited_for_and_never_spoke_is_not_judged() -> None:
     assert verdict(asked(), sounded_s=0, onset_s=9.0, voices=[]).unjudged == "the agent never spoke"
 
 
+@pytest.mark.parametrize(
+    ("expected", "heard"),
+    [(ANSWER, "It opens at"), ("It opens opens at 6:30, and closes late.", "It opens opens at")],
+)
+def test_a_word_that_was_broken_off_and_said_again_is_one_word(expected: str, heard: str) -> None:
+    again = expected.replace("It ", "").replace("opens opens", "opens")
+    voices = [produced(expected, 2.0, 0.8), produced(again, 3.0, 1.2)]
+    lines = (Line(LINES[0].text, LINES[0].topic, expected), LINES[1])
+    found = verdict(asked(agent("It opens at")), sounded_s=2.2, onset_s=4.0, voices=voices, lines=lines)
+    assert found.heard == heard
+
+
 def test_an_answer_to_something_else_is_not_judged() -> None:
     strange = [produced("I did not understand.", 2.0, 1.7)]
     assert verdict(asked(), voices=strange).unjudged == "the agent said something else: I did not understand."
