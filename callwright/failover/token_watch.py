@@ -29,7 +29,9 @@ class TokenWatch:
     def __init__(self, gap_ms: float, now: float) -> None:
         self._gap_ms = gap_ms
         self._enough = SLOWEST_LETTERS_PER_S * gap_ms / 1000
-        self._written: deque[tuple[float, int]] = deque()  # when, and how many letters: the last of them that are enough
+        self._written: deque[tuple[float, int]] = (
+            deque()
+        )  # when, and how many letters: the last of them that are enough
         self._letters = 0
         self.alive(now)
 
@@ -52,7 +54,7 @@ class TokenWatch:
 
     @property
     def since(self) -> float:
-        """Since when it has written so little that it must write more."""
+        """Since when it has written no more than just enough."""
         return self._written[0][0] if self._letters >= self._enough else self._began
 
     def stopped(self, now: float, store_ms: float) -> bool:
