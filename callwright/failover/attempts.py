@@ -59,8 +59,9 @@ class Limits:
 
         Where there is no other vendor, none is asked before `first_token_ms`: a second request is then the hedge's.
         """
+        hedge_ms, vendor = plan or (None, 0)
         late = [model.late_ms for model in models] if len(models) > 1 else ()
-        return cls(watch.first_token_ms, watch.token_gap_ms, watch.turn_budget_ms, *(plan or (None, 0)), late)
+        return cls(watch.first_token_ms, watch.token_gap_ms, watch.turn_budget_ms, hedge_ms, vendor, late)
 
     def late(self, vendor: int) -> float:
         """How long the vendor may take to its first token before another is asked beside it."""
@@ -292,7 +293,9 @@ class Attempts:
         if found is None and self._running:  # somebody is late, but may answer yet
             other = next(iter(self._running.values()))
             return [*done, Trouble(one.vendor, what, waited, self._named(one.vendor, other.vendor))]
-        if found is None and self._go_on:  # the caller hangs in mid-sentence: rather ask too soon than wait
+        if (
+            found is None and self._go_on and now < self._ends
+        ):  # the caller hangs in mid-sentence: rather ask too soon than wait
             found = self._candidates.pressed(now, self._busy)
         if found is None:
             return [*done, *self._give_up(now, one, what)]

@@ -46,7 +46,8 @@ class TokenWatch:
         """It wrote so many letters that are to be spoken."""
         if letters <= 0:
             return
-        self._limit_ms = self._gap_ms
+        if not self._written:
+            self._began, self._limit_ms = now, self._gap_ms
         self._written.append((now, letters))
         self._letters += letters
         while self._letters - self._written[0][1] >= self._enough:

@@ -79,7 +79,8 @@ def test_a_thought_or_a_tool_call_may_take_longer_than_a_word() -> None:
     watch.alive(500)
     assert not watch.stopped(500 + UNSPOKEN * GAP_MS - 1, 0)
     assert watch.stopped(500 + UNSPOKEN * GAP_MS, 0)
-    watch.wrote(3000, 20)
+    watch.wrote(3000, 1)
+    assert not watch.stopped(3000 + GAP_MS - 1, 0), "words are counted from the first one"
     assert watch.stopped(3000 + GAP_MS, 0)
 
 
