@@ -293,9 +293,8 @@ class Attempts:
         if found is None and self._running:  # somebody is late, but may answer yet
             other = next(iter(self._running.values()))
             return [*done, Trouble(one.vendor, what, waited, self._named(one.vendor, other.vendor))]
-        if (
-            found is None and self._go_on and now < self._ends
-        ):  # the caller hangs in mid-sentence: rather ask too soon than wait
+        if found is None and self._go_on and now < self._ends:
+            # The caller hangs in mid-sentence: rather ask too soon than wait.
             found = self._candidates.pressed(now, self._busy)
         if found is None:
             return [*done, *self._give_up(now, one, what)]
