@@ -270,15 +270,12 @@ class LiveCall:
         rate = config.room.output_rate
         self._lines = Lines(Shelf(Path(config.call.lines_cache)), config.tts.line, rate, scribe)
         ears = build_ears(config, scribe, trouble, self._clock)
-        mind = build_mind(agent, config, scribe, trouble, self._clock)
-        voice = build_voices(
-            config,
-            self._lines,
-            scribe,
-            trouble,
-            self._clock,
-            store_ms=lambda: room.playback.store * 1000 / rate,
-        )
+
+        def store_ms() -> float:
+            return room.playback.store * 1000 / rate
+
+        mind = build_mind(agent, config, scribe, trouble, self._clock, store_ms=store_ms)
+        voice = build_voices(config, self._lines, scribe, trouble, self._clock, store_ms=store_ms)
         context = LLMContext([{"role": "user", "content": CONNECTED}])
         scribe.watch(ears=ears, mind=mind)
         self._records = CallRecords(journal, lambda: scribe.turn)

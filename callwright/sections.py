@@ -91,9 +91,11 @@ class WatchConfig(Section):
     that less than one turn in 10,000 is asked twice, and the next has its words within a second of when they were due.
     """
     first_token_ms: Annotated[int, Ge(200), Le(60000)] = 1500
-    """From asking the model to its first token or tool call; another is asked then, and the first answer wins."""
-    token_gap_ms: Annotated[int, Ge(200), Le(60000)] = 1500
-    """Between two tokens of an answer that has not ended."""
+    """From asking the model to its first token or tool call; another is asked then, and the first answer wins. With a
+    fallback it is asked sooner, as soon as three of four first tokens would have come (`failover.hedge`)."""
+    token_gap_ms: Annotated[int, Ge(200), Le(60000)] = 1000
+    """How long an answer that has not ended may bring fewer words than are spoken meanwhile. It is let alone while
+    enough of it is left to be heard, so that a pause is a fault only where the caller would hear it."""
     first_audio_ms: Annotated[int, Ge(200), Le(10000)] = 700
     """From the first text for the voice to its first audio. With the published 188/357 ms (p50/p95, log-normal) and 150
     to 250 ms of silence ahead, 0.6 texts in 1,000 go to the next voice for nothing (600: 2.4, 800: 0.1, 1000: 0.02),

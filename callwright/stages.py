@@ -41,8 +41,19 @@ def build_ears(config: Config, scribe: Scribe, trouble: Trouble, clock: Clock) -
     )
 
 
-def build_mind(agent: Agent, config: Config, scribe: Scribe, trouble: Trouble, clock: Clock) -> Mind:
-    """All who can answer; the first vendor has two services, so that it can be asked once more beside itself."""
+def build_mind(
+    agent: Agent,
+    config: Config,
+    scribe: Scribe,
+    trouble: Trouble,
+    clock: Clock,
+    *,
+    store_ms: Callable[[], float] = lambda: 0.0,
+) -> Mind:
+    """All who can answer; the first vendor has two services, so that it can be asked once more beside itself.
+
+    `store_ms`: agent sound that is still to be heard; none where nobody speaks what is answered.
+    """
     line = config.llm.line
 
     def service(config: StageConfig) -> Candid:
@@ -58,6 +69,7 @@ def build_mind(agent: Agent, config: Config, scribe: Scribe, trouble: Trouble, c
         clock,
         trouble,
         learned(line, config.watch.hedge, config.records.price_book),
+        store_ms=store_ms,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from callwright.bench.fault_world import Events, Sounds, World, category
 from callwright.failover import attempts as asks
 from callwright.failover.attempts import Attempts, Limits
 from callwright.failover.breaker import Breaker
+from callwright.failover.hedge import KEPT, Model
+from callwright.pace import LETTERS_PER_S
 from callwright.sections import WatchConfig
 from callwright.simulators.faults import Fault
 
@@ -22,18 +25,19 @@ class _Mind:
     def __init__(self, world: World, limits: WatchConfig, now: float) -> None:
         self.world = world
         self.events = Events(now)
-        within = Limits(limits.first_token_ms, limits.token_gap_ms, limits.turn_budget_ms)
+        within = Limits.within(limits, [_known(world, vendor) for vendor in range(world.vendors)])
         self.policy = Attempts(within, [Breaker() for _ in range(world.vendors)], now)
         self.live: set[int] = set()
-        self.tokens: list[float] = []  # when each was handed on
+        self.tokens = 0  # handed on
         self.pieces: list[tuple[float, int]] = []
+        self.wrote_at: float | None = None
         self.complete = False
         self.gave_up_at: float | None = None
 
     def run(self) -> None:
         self._do(self.policy.begin())
         while not self.policy.over and self.events.step(self.policy.wakes_at):
-            self._do(self.policy.tick(self.events.now))
+            self._do(self.policy.tick(self.events.now, self._store_ms()))
 
     def _do(self, found: Sequence[asks.Do]) -> None:
         for one in found:
@@ -42,7 +46,7 @@ class _Mind:
             elif isinstance(one, asks.Cancel):
                 self.live.discard(one.attempt)
             elif isinstance(one, asks.BreakOff):
-                self._hand_on()
+                self.tokens -= self.tokens % CLAUSE_TOKENS  # the rest of a clause that is not whole is dropped
             elif isinstance(one, asks.GiveUp):
                 self.gave_up_at = self.events.now
 
@@ -56,7 +60,7 @@ class _Mind:
             return
         within, step = self.world.strikes("llm", "within", vendor), 1000 / self.world.delays.llm_tokens_per_s
         at = now + self.world.draw("llm_first_token")
-        for number in range(TOKENS - len(self.tokens)):
+        for number in range(TOKENS - self.tokens):
             if within is not None and number >= within.after:
                 if within.kind == "trickle":
                     step = 1000 / within.trickle
@@ -71,17 +75,23 @@ class _Mind:
 
     def _token(self, attempt: int) -> None:
         if attempt in self.live:
-            self._do(self.policy.token(attempt, self.events.now, words=True))
+            self._do(self.policy.token(attempt, self.events.now, words=True, letters=TOKEN_LETTERS))
             if self.policy.adopted == attempt:
-                self.tokens.append(self.events.now)
-                if len(self.tokens) % CLAUSE_TOKENS == 0:
-                    self._hand_on()
+                if self.wrote_at is None:
+                    self.wrote_at = self.events.now
+                self.tokens += 1
+                if self.tokens % CLAUSE_TOKENS == 0:
+                    self.pieces.append((self.events.now, CLAUSE_TOKENS * TOKEN_LETTERS))
 
-    def _hand_on(self) -> None:
-        """What has been written of a clause goes to the voice: it is whole, or the answer is over or broken off."""
-        written = len(self.tokens) * TOKEN_LETTERS - sum(letters for _, letters in self.pieces)
-        if written:
-            self.pieces.append((self.events.now, written))
+    def _store_ms(self) -> float:
+        """Sound that is still to be heard, of a voice that does what it should."""
+        voice = self.world.delays
+        lead = voice.tts_first_audio.p50_ms + sum(voice.tts_leading_silence_ms) / 2
+        until = 0.0
+        for at, letters in self.pieces:
+            until = max(until, at + lead) + letters * 1000 / LETTERS_PER_S
+        begun = self.pieces and self.events.now >= self.pieces[0][0] + lead
+        return max(0.0, until - self.events.now) if begun else 0.0
 
     def _end(self, attempt: int) -> None:
         if attempt in self.live:
@@ -92,7 +102,16 @@ class _Mind:
         if attempt in self.live:
             self.live.discard(attempt)
             why = {"truncate": "truncated", "malformed": "unknown"}.get(fault.kind, category(fault))
-            self._do(self.policy.failed(attempt, self.events.now, why, (fault.retry_after or 0) * 1000))
+            wait_ms = (fault.retry_after or 0) * 1000
+            self._do(self.policy.failed(attempt, self.events.now, why, wait_ms, store_ms=self._store_ms()))
+
+
+def _known(world: World, vendor: int) -> Model:
+    """What a process knows of that model after some calls."""
+    model, rng = Model(), random.Random(f"{world.seed}/known/{vendor}")
+    for _ in range(KEPT):
+        model.first_token(world.delays.llm_first_token.draw(rng) * 1000)
+    return model
 
 
 def mind(world: World, limits: WatchConfig, found: Sounds) -> tuple[list[tuple[float, int]], bool]:
@@ -102,5 +121,5 @@ def mind(world: World, limits: WatchConfig, found: Sounds) -> tuple[list[tuple[f
     one.run()
     if one.gave_up_at is not None:
         found.tell(one.gave_up_at)
-    found.wrote_at = one.tokens[0] if one.tokens else None
+    found.wrote_at = one.wrote_at
     return one.pieces, one.complete

@@ -24,6 +24,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from callwright.failover.attempts import Adopt, Attempts, BreakOff, Cancel, Do, GiveUp, Start, Trouble
 from callwright.failover.branch import Branch
 from callwright.failover.hedge import Bill, Hedge
+from callwright.pace import letters
 from callwright.requests import Requests
 from callwright.speech import BROKEN_OFF, Utterance
 from callwright.upstream.mind import Ask, Candid, Failure, Stop
@@ -45,6 +46,10 @@ class Speaker(Protocol):
     """The stage of the pipeline for which the model is asked."""
 
     def now_ms(self) -> float: ...
+
+    def store_ms(self) -> float:
+        """Agent sound that is still to be heard."""
+        ...
 
     def seats(self, vendor: int) -> Sequence[Branch]:
         """The services of that vendor; each answers one request at a time."""
@@ -135,7 +140,7 @@ class Asking:
                     await self._changed.wait()
             self._changed.clear()
             async with self._lock:
-                await self._do(self._policy.tick(self._speaker.now_ms()))
+                await self._do(self._policy.tick(self._speaker.now_ms(), self._speaker.store_ms()))
 
     async def stop(self) -> None:
         """The caller has spoken: nothing of it is wanted any more. Does not wait for a step under way."""
@@ -162,7 +167,7 @@ class Asking:
             else:
                 if isinstance(frame, LLMTextFrame):
                     request.text += frame.text
-                    await self._token(request, words=bool(frame.text.strip()))
+                    await self._token(request, frame.text)
                 if self._policy.adopted == request.number:
                     await self._hand_on(frame)
                 else:
@@ -171,7 +176,7 @@ class Asking:
     async def stirred(self, request: Request, *, answering: bool) -> None:
         async with self._lock:
             if answering and not request.over:
-                await self._token(request, words=False)
+                await self._token(request)
             self._policy.alive(request.number, self._speaker.now_ms())
             self._changed.set()
 
@@ -265,20 +270,22 @@ class Asking:
         context.add_message({"role": "user", "content": GO_ON})
         return context
 
-    async def _token(self, request: Request, *, words: bool) -> None:
+    async def _token(self, request: Request, text: str = "") -> None:
+        """Part of its answer came: words, or of a tool call."""
         now = self._speaker.now_ms()
         if not request.came:
             request.came = True
             self._requests.first_byte(request.entry)
             self._hedge.models[request.vendor].first_token(now - request.began_ms)
-        await self._do(self._policy.token(request.number, now, words=words))
+        await self._do(self._policy.token(request.number, now, words=bool(text.strip()), letters=letters(text)))
         self._changed.set()
 
     async def _fail(self, request: Request, failure: Failure) -> None:
         request.over = True
         self._requests.failed(request.entry, failure.category)
-        now = self._speaker.now_ms()
-        await self._do(self._policy.failed(request.number, now, failure.category, failure.retry_after_ms))
+        now, store_ms = self._speaker.now_ms(), self._speaker.store_ms()
+        wait_ms = failure.retry_after_ms
+        await self._do(self._policy.failed(request.number, now, failure.category, wait_ms, store_ms=store_ms))
         self._changed.set()
 
     async def _cancel(self, request: Request, why: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -64,7 +64,8 @@ class Mind(LLMService[Any]):
     """Asks the vendors of `services` (one list a vendor, in their order; the first has two) for every context.
 
     `requests` and `hedge` know the vendors by their place in the same order. Frames that are not for the model pass
-    at once; while an answer is handed on, those that have their place in the speech wait for its end.
+    at once; while an answer is handed on, those that have their place in the speech wait for its end. `store_ms` says
+    how much agent sound is still to be heard.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class Mind(LLMService[Any]):
         clock: Clock,
         listener: MindListener,
         hedge: Hedge | None = None,
+        *,
+        store_ms: Callable[[], float] = lambda: 0.0,
     ) -> None:
         super().__init__(settings=_NO_SETTINGS)
         self.services = [service for those in services for service in those]
@@ -85,6 +88,7 @@ class Mind(LLMService[Any]):
         self._listener = listener
         self._breakers = [Breaker() for _ in services]
         self._hedge = hedge or Hedge([Model() for _ in services], ())
+        self._store_ms = store_ms
         self._waiting: deque[LLMContext] = deque()
         self._asking: Asking | None = None
         self._work: asyncio.Task[None] | None = None
@@ -142,14 +146,7 @@ class Mind(LLMService[Any]):
     async def _ask(self) -> None:
         try:
             while self._waiting:
-                hedge_ms, hedge_vendor = self._hedge.plan or (None, 0)
-                limits = Limits(
-                    self._watch.first_token_ms,
-                    self._watch.token_gap_ms,
-                    self._watch.turn_budget_ms,
-                    hedge_ms,
-                    hedge_vendor,
-                )
+                limits = Limits.within(self._watch, self._hedge.models[: len(self._breakers)], self._hedge.plan)
                 policy = Attempts(limits, self._breakers, self.now_ms())
                 self._asking = Asking(self, self._waiting.popleft(), policy, self._requests, self._hedge)
                 await self._asking.run()
@@ -211,6 +208,9 @@ class Mind(LLMService[Any]):
 
     def now_ms(self) -> float:
         return self._clock.monotonic_ns() / 1e6
+
+    def store_ms(self) -> float:
+        return self._store_ms()
 
     def seats(self, vendor: int) -> Sequence[Branch]:
         return self._branches[vendor]

@@ -372,9 +372,10 @@ class StageTroubled(Event):
 
     `waited_ms` counts from what it was given, or from the last that came of it.
 
-    what    no_transcript, no_first_token, tokens_stopped, no_first_audio, audio_stopped (it was silent for too long);
-            refused (an error in answer), dropped (the connection broke), truncated (the answer ended without its end
-            marker, or at the limit of its length), empty (an answer without anything in it)
+    what    no_transcript, no_first_token, no_first_audio, audio_stopped (it was silent for too long);
+            tokens_stopped (or came slower than they are spoken), refused (an error in answer), dropped (the connection
+            broke), truncated (the answer ended without its end marker, or at the limit of its length), empty (an
+            answer without anything in it)
     action  retry (the same vendor again), next (another one), hedge (one more, beside the first), go_on (continue what
             has begun), kept (what came of the answer stands), gave_up (nothing is left to try, and the caller is told)
     """

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callwright.failover.attempts import (
+    BEARABLE_MS,
     GO_ONS,
-    MOST_TRIES,
-    PAUSE_MS,
     Adopt,
     Attempts,
     BreakOff,
@@ -20,6 +19,8 @@ from callwright.failover.attempts import (
     Trouble,
 )
 from callwright.failover.breaker import Breaker
+from callwright.failover.candidates import MOST_TRIES, PAUSE_MS
+from callwright.failover.token_watch import SPARE_MS
 
 LIMITS = Limits(first_token_ms=1500, token_gap_ms=1500, budget_ms=6000)
 
@@ -157,7 +158,7 @@ def test_a_failure_is_not_retried_while_the_hedge_still_may_answer() -> None:
 
 def test_tokens_that_stop_are_ended_and_the_next_vendor_goes_on_from_there() -> None:
     attempts = asked()
-    attempts.token(0, 600, words=True)
+    attempts.token(0, 600, words=True, letters=20)
     assert attempts.wakes_at == 2100
     done = attempts.tick(2100)
     assert actions(done) == [("tokens_stopped", "go_on")]
@@ -165,11 +166,114 @@ def test_tokens_that_stop_are_ended_and_the_next_vendor_goes_on_from_there() -> 
     assert attempts.token(1, 2400, words=True) == [Adopt(1)]
 
 
+def test_a_model_that_writes_slower_than_it_is_spoken_is_replaced_as_if_it_had_stopped() -> None:
+    attempts = asked()
+    for now in (600, 1000, 1500, 2000):
+        attempts.token(0, now, words=True, letters=5)
+        assert attempts.tick(now) == []
+    assert attempts.wakes_at == 2500, "15 letters must not take longer than 1500 ms"
+    done = attempts.tick(2500)
+    assert actions(done) == [("tokens_stopped", "go_on")]
+    assert told(done) == [Cancel(0), BreakOff(), Start(1, 1, go_on=True)]
+
+
+def test_while_enough_is_left_to_be_heard_a_model_may_pause() -> None:
+    attempts = asked()
+    attempts.token(0, 600, words=True, letters=20)
+    assert attempts.tick(2100, SPARE_MS + 700) == []
+    assert attempts.wakes_at == 2800
+    assert told(attempts.tick(2800, SPARE_MS))[0] == Cancel(0)
+
+
 def test_thinking_is_not_silence() -> None:
     attempts = asked()
-    attempts.token(0, 600, words=True)
+    attempts.token(0, 600, words=True, letters=20)
     attempts.alive(0, 2000)
     assert attempts.tick(2100) == []
+
+
+def test_a_late_vendor_with_another_behind_it_is_not_waited_for_until_it_has_surely_failed() -> None:
+    attempts = asked(limits=Limits(1500, 1500, 6000, late_ms=(900, 1000)))
+    assert attempts.wakes_at == 900
+    assert told(attempts.tick(900)) == [Start(1, 1, go_on=False)]
+    assert attempts.wakes_at == 1900, "the second has a limit of its own"
+
+
+def test_who_is_late_and_answers_first_all_the_same_remains_the_first_choice() -> None:
+    breakers = [Breaker(), Breaker()]
+    attempts = asked(limits=Limits(1500, 1500, 6000, late_ms=(900, 1000)), breakers=breakers)
+    attempts.tick(900)
+    attempts.token(0, 1200, words=True)
+    assert breakers[0].usable(1200)
+
+
+def test_who_is_late_and_overtaken_rests() -> None:
+    breakers = [Breaker(), Breaker()]
+    attempts = asked(limits=Limits(1500, 1500, 6000, late_ms=(900, 1000)), breakers=breakers)
+    attempts.tick(900)
+    attempts.token(1, 1200, words=True)
+    assert not breakers[0].usable(1200)
+    assert breakers[1].usable(1200)
+
+
+def test_when_everybody_is_silent_everybody_rests() -> None:
+    breakers = [Breaker(), Breaker()]
+    attempts = asked(breakers=breakers)
+    for now in (1500, 3000, 6000):
+        attempts.tick(now)
+    assert attempts.over
+    assert not any(breaker.usable(6000) for breaker in breakers)
+
+
+def test_a_hedge_is_given_its_time_before_a_third_is_asked() -> None:
+    attempts = asked(limits=Limits(1500, 1500, 6000, hedge_ms=500, late_ms=(900, 1000)))
+    assert told(attempts.tick(500)) == [Start(1, 0, go_on=False)]
+    assert told(attempts.tick(900)) == []
+    assert told(attempts.tick(1400)) == [Start(2, 1, go_on=False)]
+
+
+def test_what_is_asked_beside_a_slow_vendor_is_a_hedge_and_beside_a_silent_one_is_not() -> None:
+    early = asked(limits=Limits(1500, 1500, 6000, late_ms=(900, 1000)))
+    early.tick(900)
+    assert early.hedged
+    late = asked()
+    late.tick(1500)
+    assert not late.hedged
+
+
+def test_a_wait_that_no_caller_bears_in_mid_sentence_is_disregarded_once_and_then_given_up() -> None:
+    attempts = asked(vendors=1)
+    attempts.token(0, 600, words=True)
+    done = attempts.failed(0, 700, "rate_limit", 5000, store_ms=2000)
+    assert actions(done) == [("refused", "go_on")]
+    assert told(done) == [BreakOff(), Start(1, 0, go_on=True)]
+    assert told(attempts.failed(1, 720, "rate_limit", 5000, store_ms=2000)) == [GiveUp("rate_limit", permanent=False)]
+
+
+def test_a_wait_past_the_budget_is_no_reason_to_leave_a_sentence_unfinished_unasked() -> None:
+    attempts = asked(vendors=1)
+    attempts.token(0, 600, words=True)
+    assert told(attempts.failed(0, 700, "rate_limit", 600_000)) == [BreakOff(), Start(1, 0, go_on=True)]
+
+
+def test_a_wait_that_the_caller_hardly_hears_is_honoured_in_mid_sentence() -> None:
+    attempts = asked(vendors=1)
+    attempts.token(0, 600, words=True)
+    attempts.failed(0, 700, "rate_limit", 2000 + BEARABLE_MS, store_ms=2000)
+    assert attempts.wakes_at == 3700
+    assert attempts.tick(3700) == [Start(1, 0, go_on=True)]
+
+
+def test_in_mid_sentence_too_nobody_is_pressed_while_another_can_answer() -> None:
+    attempts = asked()
+    attempts.token(0, 600, words=True)
+    assert told(attempts.failed(0, 700, "rate_limit", 5000)) == [BreakOff(), Start(1, 1, go_on=True)]
+
+
+def test_a_key_that_is_refused_in_mid_sentence_is_not_tried_again() -> None:
+    attempts = asked(vendors=1)
+    attempts.token(0, 600, words=True)
+    assert told(attempts.failed(0, 700, "authentication")) == [BreakOff(), GiveUp("authentication", permanent=True)]
 
 
 def test_a_tool_call_that_breaks_off_before_a_word_is_asked_for_again_from_the_start() -> None:
@@ -219,6 +323,8 @@ EVENTS = st.lists(
         st.floats(0, 3000),
         CATEGORIES,
         st.sampled_from([0.0, 0.0, 200.0, 4000.0, 600_000.0]),
+        st.sampled_from([0, 1, 40]),
+        st.floats(0, 4000),
     ),
     max_size=60,
 )
@@ -227,13 +333,14 @@ EVENTS = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(st.integers(1, 3), st.sampled_from([None, 100.0, 700.0]), st.booleans(), EVENTS)
 def test_whatever_happens_one_answer_is_spoken_at_a_time_and_there_is_an_end(
-    vendors: int, hedge_ms: float | None, another: bool, schedule: list[tuple[str, int, float, str, float]]
+    vendors: int, hedge_ms: float | None, another: bool, schedule: list[tuple[str, int, float, str, float, int, float]]
 ) -> None:
-    limits = Limits(1500, 1500, 6000, hedge_ms, int(another and vendors > 1))
+    limits = Limits(1500, 1500, 6000, hedge_ms, int(another and vendors > 1), (900.0, 2000.0)[:vendors])
     attempts = Attempts(limits, [Breaker() for _ in range(vendors)], 0)
     running: dict[int, int] = {}
     adopted: int | None = None
     since, now, requests = 0.0, 0.0, 0
+    heard_until = 0.0
 
     def do(done: list[Do]) -> None:
         nonlocal adopted, since, requests
@@ -264,14 +371,14 @@ def test_whatever_happens_one_answer_is_spoken_at_a_time_and_there_is_an_end(
         while (wakes := attempts.wakes_at) is not None and wakes <= until:
             now = max(now, wakes)
             before = attempts.wakes_at
-            do(attempts.tick(now))
+            do(attempts.tick(now, max(0.0, heard_until - now)))
             assert attempts.over or attempts.wakes_at != before, "a clock that does not move on"
             if adopted is None and not attempts.over:
                 assert now - since <= limits.budget_ms
         now = until
 
     do(attempts.begin())
-    for what, pick, gap, category, retry_after in schedule:
+    for what, pick, gap, category, retry_after, letters, left_ms in schedule:
         wait(now + gap)
         if attempts.over:
             break
@@ -279,13 +386,14 @@ def test_whatever_happens_one_answer_is_spoken_at_a_time_and_there_is_an_end(
             continue
         number = list(running)[pick % len(running)]
         if what in ("token", "words"):
-            do(attempts.token(number, now, words=what == "words"))
+            do(attempts.token(number, now, words=what == "words", letters=letters))
+            heard_until = now + left_ms
         elif what == "failed":
             del running[number]
             adopted = None if adopted == number else adopted
-            do(attempts.failed(number, now, category, retry_after))
+            do(attempts.failed(number, now, category, retry_after, store_ms=left_ms))
         elif what == "ended" and number == adopted:
             do(attempts.ended(number))
-    wait(now + (GO_ONS + 1) * (limits.budget_ms + limits.token_gap_ms) + limits.budget_ms)
+    wait(now + (GO_ONS + 1) * (limits.budget_ms + 2 * limits.token_gap_ms + 4000) + limits.budget_ms)
     assert attempts.over, "nobody is ever told anything"
     assert requests <= (GO_ONS + 1) * MOST_TRIES * vendors

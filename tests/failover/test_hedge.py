@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from callwright.bench.hedge_trial import Usage, trial
 from callwright.bench.spread import Spread
-from callwright.failover.hedge import FEWEST, Bill, Hedge, Model, relative
+from callwright.failover.hedge import FEWEST, KEPT, SOONEST_MS, UNKNOWN_MS, Bill, Hedge, Model, relative
+from callwright.simulators.account import Delay
 
 CHEAP_PROMPT: Usage = {"cache_read_tokens": 1000.0, "cache_write_5m_tokens": 40.0, "output_tokens": 150.0}
 DEAR_PROMPT: Usage = {"cache_read_tokens": 1500.0, "cache_write_5m_tokens": 100.0, "output_tokens": 60.0}
@@ -144,3 +147,48 @@ def test_the_shares_of_arrivals_sum_up_to_one_but_for_those_nobody_waited_for() 
     assert sum(share for _, share in model.arrivals) == pytest.approx(1)
     model.cancelled(400)
     assert sum(share for _, share in model.arrivals) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("delay", "late", "twice", "p95"),
+    [
+        (Delay(250, 400), 800, 0.0, 400),
+        (Delay(637, 1615), 922, 0.26, 1437),
+        (Delay(1000, 2200), 1368, 0.26, 2073),
+    ],
+)
+def test_a_first_token_is_late_for_a_quarter_of_the_turns_at_most(
+    delay: Delay, late: float, twice: float, p95: float
+) -> None:
+    rng = random.Random(7)
+    moments, asked_twice, waits = [], 0, []
+    for _ in range(400):
+        model = Model()
+        for _ in range(KEPT):
+            model.first_token(delay.draw(rng) * 1000)
+        moments.append(model.late_ms)
+        for _ in range(50):
+            first, second = delay.draw(rng) * 1000, delay.draw(rng) * 1000
+            asked_twice += first > model.late_ms
+            waits.append(min(first, model.late_ms + second))
+    assert sorted(moments)[200] == pytest.approx(late, rel=0.03)
+    assert asked_twice / len(waits) == pytest.approx(twice, abs=0.02)
+    assert sorted(waits)[round(0.95 * len(waits))] == pytest.approx(p95, rel=0.03)
+
+
+def test_a_quick_model_is_never_late_before_a_moment_that_anybody_would_bear() -> None:
+    model = Model()
+    for _ in range(FEWEST):
+        model.first_token(100)
+    assert model.late_ms == SOONEST_MS
+
+
+def test_a_model_of_which_little_is_known_or_that_has_fallen_silent_is_late_after_a_second() -> None:
+    model = Model()
+    assert model.late_ms == UNKNOWN_MS
+    for ms in range(600, 1400, 100):
+        model.first_token(ms)
+    assert model.late_ms > UNKNOWN_MS
+    for _ in range(KEPT // 2):
+        model.cancelled(1500)
+    assert model.late_ms == UNKNOWN_MS

@@ -139,7 +139,14 @@ class _Service(Candid, _Scripted):
 class Stage:
     """A mind in a branch of its own, and all that comes out of it."""
 
-    def __init__(self, *vendors: list[Script], hedge: Hedge | None = None, behind: bool = False, **watch: Any) -> None:
+    def __init__(
+        self,
+        *vendors: list[Script],
+        hedge: Hedge | None = None,
+        behind: bool = False,
+        store_ms: Callable[[], float] = lambda: 0.0,
+        **watch: Any,
+    ) -> None:
         # The first vendor's two services share its scripts.
         services = [[_Service(scripts) for _ in range(1 if n else 2)] for n, scripts in enumerate(vendors)]
         names = ("anthropic", "openai")
@@ -147,7 +154,7 @@ class Stage:
         self.events: list[events.Event] = []
         requests = Requests("llm", line, self._note, lambda: 1)
         config = WatchConfig(**{**WATCH, **watch})
-        self.mind = Mind(cast("Any", services), config, requests, SystemClock(), self, hedge)
+        self.mind = Mind(cast("Any", services), config, requests, SystemClock(), self, hedge, store_ms=store_ms)
         self.services = [cast("_Service", service) for service in self.mind.services]
         self.context = LLMContext([{"role": "user", "content": "hello"}])
         self.branch = Branch(Pipeline([self.mind, *self._behind()]) if behind else self.mind, self._pushed)
@@ -362,6 +369,20 @@ async def test_an_answer_that_stops_is_ended_and_continued_by_the_next() -> None
             ]
         ]
         assert [cast("Any", message)["content"] for message in stage.context.messages] == ["hello", stage.kept]
+
+
+async def test_an_answer_that_trickles_is_continued_by_the_next() -> None:
+    trickle = [step for letter in "eight" for step in (0.25, letter)]
+    async with staged([["Your table is booked, for ", *trickle]], [["eight o'clock."]]) as stage:
+        stage.kept = "Your table is booked,"
+        assert (await stage.ask()).endswith("][eight o'clock.]")
+        assert stage.troubles == [("anthropic", "tokens_stopped", "go_on")]
+
+
+async def test_an_answer_that_pauses_while_the_caller_still_hears_it_is_let_alone() -> None:
+    async with staged([["Your table is booked,", 0.6, " for eight."]], [["No."]], store_ms=lambda: 5000) as stage:
+        assert await stage.ask() == "[Your table is booked, for eight.]"
+        assert not stage.troubles
 
 
 async def test_in_the_cascade_the_context_has_what_went_to_the_voice_and_then_the_rest() -> None:
