@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from callwright.bench.hedge_trial import FRONT_DESK, Turn, Usage, trial
+from callwright.bench.hedge_trial import BESIDE, FRONT_DESK, Turn, Usage, trial
 from callwright.errors import CallwrightError, ConfigError
 from callwright.failover.hedge import Hedge, Model
 from callwright.failover.priced import price_of
@@ -35,7 +35,7 @@ ANSWERS = (15, 50)
 
 @dataclass(frozen=True)
 class Plan:
-    """`turns` on the counted clock in each row; `conversations` over HTTP in each row of the first pairs, 0 for none."""
+    """`turns` on the counted clock and `conversations` over HTTP in each row; 0 conversations: nothing over HTTP."""
 
     pairs: Sequence[Pair]
     turns: int
@@ -108,11 +108,11 @@ def _same_first(row: Row, pair: Pair, hedge: str, answer_tokens: float) -> bool:
 async def _virtual(plan: Plan, pair: Pair, hedge: str, answer_tokens: float, results: Results) -> None:
     prices = tuple(price for one in pair if (price := price_of(*one)))
     first, second = prices
-    usage = {**FRONT_DESK, "output_tokens": float(answer_tokens)}
+    usage, beside = ({**prompt, "output_tokens": float(answer_tokens)} for prompt in (FRONT_DESK, BESIDE))
     row = Row("virtual", pair, hedge, usage)
     results.rows.append(row)
     learns = Hedge([Model(first), Model(second)], {"off": (), "same": (0,), "next": (1,)}[hedge])
-    for turn in trial(plan.turns, plan.seed, (usage, usage), (first, second), learns):
+    for turn in trial(plan.turns, plan.seed, (usage, beside), (first, second), learns):
         row.turns.append(turn)
         await asyncio.sleep(0)  # where Ctrl-C comes through
 

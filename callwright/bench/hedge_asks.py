@@ -59,7 +59,7 @@ class Usual:
 
     def at(self, model: Model, place: int) -> Usage | None:
         """The median of each quantity; of all places if there is none at this one. None: nothing is known."""
-        places = self._found.get(model, {})
+        places: Mapping[int, list[Mapping[str, float]]] = self._found.get(model, {})
         found = places.get(place) or [one for those in places.values() for one in those]
         return {name: median(one.get(name, 0.0) for one in found) for name in _names(found)} if found else None
 

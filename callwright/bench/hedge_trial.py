@@ -19,8 +19,12 @@ from callwright.simulators.account import Delay
 
 Usage = dict[str, float]
 
-FRONT_DESK: Usage = {"cache_read_tokens": 2050.0, "cache_write_5m_tokens": 65.0, "output_tokens": 50.0, "requests": 1.0}
+FRONT_DESK: Usage = {"cache_read_tokens": 2250.0, "cache_write_5m_tokens": 50.0, "output_tokens": 50.0, "requests": 1.0}
 """What an answer of the front desk uses; its prompt rounded from what Anthropic's stand-in reports over HTTP."""
+
+BESIDE: Usage = {"input_tokens": 45.0, "cache_read_tokens": 1530.0, "cache_write_5m_tokens": 250.0, "requests": 1.0}
+"""The same conversation's prompt at a second model, rounded from OpenAI's stand-in. Less of it is read from the cache:
+most of its requests are cancelled before their prompt is in it."""
 
 DELAY = Delay(637, 1615)
 """First token of a model of Claude Haiku's class: kwindla/aiewf-eval, 2026-08-18."""

@@ -57,9 +57,7 @@ class Measured:
         return [ask for caller in self.callers for ask in caller.settled]
 
 
-async def measure(
-    pairs: Sequence[Pair], hedge: str, load: Load, seed: int, into: Sequence[Measured], say: Say
-) -> None:
+async def measure(pairs: Sequence[Pair], hedge: str, load: Load, seed: int, into: Sequence[Measured], say: Say) -> None:
     """Hold the conversations with each of `pairs` side by side, `watch.hedge` as said, into the one at its place.
 
     Raises CallwrightError when the stand-ins do not answer, or when a request that reached them is on no bill.
