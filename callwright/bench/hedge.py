@@ -1,7 +1,7 @@
 """`callwright bench hedge`: what a second request buys, and what it costs.
 
 Each pair of models is tried on a counted clock through the pure objects alone, with nobody asked twice on purpose,
-the same model asked twice, and the next one. The first pair is then asked for real, over HTTP on loopback.
+the same model asked twice, and the next one. The first pairs are then asked for real, over HTTP on loopback.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from callwright.bench.hedge_trial import FRONT_DESK, Turn, trial
+from callwright.bench.hedge_trial import BESIDE, FRONT_DESK, Turn, Usage, trial
 from callwright.errors import CallwrightError, ConfigError
 from callwright.failover.hedge import Hedge, Model
 from callwright.failover.priced import price_of
+from callwright.records.prices import PriceBook
 from callwright.suggest import did_you_mean
 from callwright.vendors.table import ROWS
 
@@ -22,8 +23,11 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 """(vendor, model) of the first and of the second choice."""
 
 HEDGES = ("off", "same", "next")
-PAIRS = ("claude-sonnet-5-5+gpt-6-luna", "claude-sonnet-5-5+gpt-6.1-terra", "claude-haiku-5-5+gpt-6-luna")
-"""The second costs a twentieth, half and all of what the first does."""
+PAIRS = ("claude-haiku-5-5+gpt-6-luna", "claude-sonnet-5-5+gpt-6-luna", "claude-sonnet-5-5+gpt-6.1-terra")
+"""The default model and another vendor's for as much; then one that is better, and others' for a twentieth and half."""
+
+OVER_HTTP = 2
+"""Pairs that are asked for real, side by side: as many as two cores serve without being late."""
 
 ANSWERS = (15, 50)
 """Tokens of an answer: as the stand-ins' script has them, and as a model that speaks two sentences does."""
@@ -31,7 +35,7 @@ ANSWERS = (15, 50)
 
 @dataclass(frozen=True)
 class Plan:
-    """`turns` on the counted clock in each row; `conversations` over HTTP in each row of the first pair, 0 for none."""
+    """`turns` on the counted clock and `conversations` over HTTP in each row; 0 conversations: nothing over HTTP."""
 
     pairs: Sequence[Pair]
     turns: int
@@ -41,19 +45,22 @@ class Plan:
 
 @dataclass
 class Row:
-    """One way to hedge with one pair; `alone_usd` is a turn that asks the first model once."""
+    """One way to hedge with one pair; `usage` is that of the first model's answer."""
 
     where: str
     pair: Pair
     hedge: str
-    answer_tokens: float
+    usage: Usage
     turns: list[Turn] = field(default_factory=list)
-    alone_usd: float | None = None
+    overheads_ms: list[float] = field(default_factory=list)
+    """What first tokens took beyond the vendor's delay."""
+    overrated: float | None = None
+    """By which share the mind took the requests for dearer that nothing reported."""
 
 
 @dataclass
 class Results:
-    """Rows in the order of measuring; the last may be short when the run was interrupted."""
+    """Rows in the order of measuring; the last are short when the run was interrupted."""
 
     rows: list[Row] = field(default_factory=list)
     failure: str = ""
@@ -95,39 +102,41 @@ async def run(plan: Plan, results: Results, say: Say) -> None:
 
 
 def _same_first(row: Row, pair: Pair, hedge: str, answer_tokens: float) -> bool:
-    return (row.pair[0], row.hedge, row.answer_tokens) == (pair[0], hedge, answer_tokens)
+    return (row.pair[0], row.hedge, row.usage["output_tokens"]) == (pair[0], hedge, answer_tokens)
 
 
 async def _virtual(plan: Plan, pair: Pair, hedge: str, answer_tokens: float, results: Results) -> None:
     prices = tuple(price for one in pair if (price := price_of(*one)))
     first, second = prices
-    usage = {**FRONT_DESK, "output_tokens": float(answer_tokens)}
-    row = Row("virtual", pair, hedge, answer_tokens, alone_usd=first(usage))
+    usage, beside = ({**prompt, "output_tokens": float(answer_tokens)} for prompt in (FRONT_DESK, BESIDE))
+    row = Row("virtual", pair, hedge, usage)
     results.rows.append(row)
     learns = Hedge([Model(first), Model(second)], {"off": (), "same": (0,), "next": (1,)}[hedge])
-    for turn in trial(plan.turns, plan.seed, (usage, usage), (first, second), learns):
+    for turn in trial(plan.turns, plan.seed, (usage, beside), (first, second), learns):
         row.turns.append(turn)
         await asyncio.sleep(0)  # where Ctrl-C comes through
 
 
 async def _wire(plan: Plan, results: Results, say: Say) -> None:
-    from callwright.bench.hedge_wire import Measured, measure
+    from callwright.bench.hedge_asks import Usual, overheads, overrated, turns
+    from callwright.bench.hedge_wire import Load, Measured, measure
 
-    alone: float | None = None
+    book, chosen = PriceBook.load(), plan.pairs[:OVER_HTTP]
+    alone: list[Usual] = []
     for hedge in HEDGES:
-        measured = Measured()
-        row = Row("wire", plan.pairs[0], hedge, 0.0, measured.turns, alone)
-        results.rows.append(row)
+        measured = [Measured() for _ in chosen]
         try:
-            await measure(plan.pairs[0], hedge, plan.conversations, plan.seed, measured, say)
+            await measure(chosen, hedge, Load(plan.conversations), plan.seed, measured, say)
         except CallwrightError as error:
             results.failure = str(error)
             return
         finally:
-            row.answer_tokens = measured.usual(0).get("output_tokens", 0.0)
-        if hedge == "off":
-            once = [turn.usd for turn in measured.turns if not turn.asked_twice]
-            row.alone_usd = alone = sum(once) / len(once) if once else None
+            alone = alone or [Usual(one.asks) for one in measured]
+            for pair, one, once in zip(chosen, measured, alone, strict=True):
+                found = turns(one.asks, pair[0], once, book)
+                own = overheads(one.asks, one.served)
+                usage = Usual(one.asks).mean(pair[0])
+                results.rows.append(Row("wire", pair, hedge, usage, found, own, overrated(one.asks, book)))
 
 
 def _name(pair: Pair) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import JsonValue
 from rich.console import Group, RenderableType
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callwright.bench.hedge import Plan, Results, Row
-from callwright.bench.hedge_trial import DELAY, FRONT_DESK
+from callwright.bench.hedge_trial import DELAY
 from callwright.bench.report import Figure, Provenance, Summary
 from callwright.bench.spread import Spread
 
@@ -19,21 +20,26 @@ GOAL_SHARE = 0.15
 
 
 def summarise(plan: Plan, results: Results) -> list[Summary]:
-    """The rows that have turns, in the order of measuring."""
-    return [_summary(plan, row) for row in results.rows if row.turns]
+    """The rows that have turns, in the order of measuring; over HTTP a pair's side by side."""
+    rows = sorted(results.rows, key=lambda row: plan.pairs.index(row.pair) if row.where == "wire" else -1)
+    return [_summary(plan, row) for row in rows if row.turns]
 
 
 def _summary(plan: Plan, row: Row) -> Summary:
     n = len(row.turns)
-    usd = sum(turn.usd for turn in row.turns) / n
+    usd, alone_usd = sum(turn.usd for turn in row.turns), sum(turn.alone_usd for turn in row.turns)
     spread = Spread.of([turn.first_token_ms for turn in row.turns])
-    more = usd / row.alone_usd - 1 if row.alone_usd else None
+    again = [turn.again_ms for turn in row.turns if turn.again_ms is not None]
+    more = usd / alone_usd - 1 if alone_usd else None
     metrics: dict[str, Figure] = {
         "first_token_ms": spread,
-        "usd_per_1000_turns": usd * 1000,
+        "usd_per_1000_turns": usd / n * 1000,
         "more_spend": more,
-        "asked_twice": sum(turn.asked_twice for turn in row.turns) / n,
+        "asked_twice": len(again) / n,
+        "asked_again_ms": Spread.of(again),
         "answered_by_second": sum(turn.by_second for turn in row.turns) / n,
+        "overhead_ms": Spread.of(row.overheads_ms),
+        "losers_overrated": row.overrated,
         "goal": float(spread is not None and spread.p95 <= GOAL_MS and more is not None and more <= GOAL_SHARE),
     }
     models = [model for _, model in row.pair]
@@ -42,8 +48,7 @@ def _summary(plan: Plan, row: Row) -> Summary:
         "where": row.where,
         "models": list(models),
         "hedge": row.hedge,
-        "answer_tokens": round(row.answer_tokens, 1),
-        "prompt": {name: FRONT_DESK[name] for name in ("cache_read_tokens", "cache_write_5m_tokens")},
+        "usage": {name: round(amount, 1) for name, amount in row.usage.items()},
         "delay_ms": [DELAY.p50_ms, DELAY.p95_ms],
         "seed": plan.seed,
     }
@@ -55,29 +60,32 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
     if not summaries:
         return Text("nothing was measured")
     table = Table(title="a second request to the model", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
-    labels = ("", "answer", "n", "p50", "p95", "$/1000", "more", "asked twice", "by the second", "goal")
-    for label in labels:
+    for label in ("", "answer", "n", "p50", "p95", "$/1000", "more", "again", "after", "by 2nd", "own", "goal"):
         table.add_column(label, justify="right" if label else "left", no_wrap=True)
     for summary in summaries:
-        metrics = summary.metrics
-        spread = metrics["first_token_ms"]
-        assert isinstance(spread, Spread)
+        metrics, usage = summary.metrics, summary.config["usage"]
+        assert isinstance(usage, dict)
         table.add_row(
             summary.setting,
-            f"{summary.config['answer_tokens']:.0f}",
+            f"{usage.get('output_tokens', 0.0):.0f}",
             str(summary.n),
-            f"{spread.p50:.0f}",
-            f"{spread.p95:.0f}",
+            _ms(metrics["first_token_ms"]),
+            _ms(metrics["first_token_ms"], 95),
             f"{metrics['usd_per_1000_turns']:.3f}",
             _percent(metrics["more_spend"], sign="+"),
             _percent(metrics["asked_twice"]),
+            _ms(metrics["asked_again_ms"]),
             _percent(metrics["answered_by_second"]),
+            _ms(metrics["overhead_ms"], 95),
             "yes" if metrics["goal"] else "no",
         )
     foot = (
         f"First token in ms; drawn for each request alone, p50 {DELAY.p50_ms:.0f}, p95 {DELAY.p95_ms:.0f} for every "
         "model. answer: its tokens on average. more: than each turn asked of the first model once; what is cancelled "
-        "counts with its prompt. Without a hedge a model that is silent for 1500 ms is overtaken all the same. "
+        "counts with its prompt. again: turns in which somebody was asked a second time, p50 ms after the first; "
+        "without a hedge a model that is silent for 1500 ms is overtaken all the same. own: what first tokens took "
+        "beyond the vendor's delay, p95. Over HTTP what came first does not count: a request to fill the cache, and "
+        "eleven conversations by which the hedge learns. "
         f"goal: p95 {GOAL_MS} ms or less for {GOAL_SHARE:.0%} more or less. {provenance.date}, "
         f"{provenance.git or 'no git'}"
     )
@@ -86,3 +94,7 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
 
 def _percent(figure: Figure, sign: str = "") -> str:
     return "–" if figure is None or isinstance(figure, Spread) else f"{figure:{sign}.1%}"
+
+
+def _ms(figure: Figure, percentile: Literal[50, 95] = 50) -> str:
+    return f"{figure.p50 if percentile == 50 else figure.p95:.0f}" if isinstance(figure, Spread) else "–"

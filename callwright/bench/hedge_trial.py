@@ -2,7 +2,7 @@
 
 Every turn asks by `Attempts`, waits as `Hedge` has learnt to, and is settled at the price book's prices. First tokens
 are drawn from one log-normal distribution, independently for every request and both models: what a second model's
-own slowness adds or spares is not in it.
+own slowness adds or spares is not in it. Each turn is as the first of a call: no vendor rests from the one before.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from callwright.simulators.account import Delay
 
 Usage = dict[str, float]
 
-FRONT_DESK: Usage = {"cache_read_tokens": 2050.0, "cache_write_5m_tokens": 65.0, "output_tokens": 50.0, "requests": 1.0}
-"""What an answer of the front desk uses; its prompt as counted by `bench hedge` at Anthropic's stand-in."""
+FRONT_DESK: Usage = {"cache_read_tokens": 2250.0, "cache_write_5m_tokens": 50.0, "output_tokens": 50.0, "requests": 1.0}
+"""What an answer of the front desk uses; its prompt rounded from what Anthropic's stand-in reports over HTTP."""
+
+BESIDE: Usage = {"input_tokens": 45.0, "cache_read_tokens": 1530.0, "cache_write_5m_tokens": 250.0, "requests": 1.0}
+"""The same conversation's prompt at a second model, rounded from OpenAI's stand-in. Less of it is read from the cache:
+most of its requests are cancelled before their prompt is in it."""
 
 DELAY = Delay(637, 1615)
 """First token of a model of Claude Haiku's class: kwindla/aiewf-eval, 2026-08-18."""
@@ -30,11 +34,16 @@ _WATCH = WatchConfig()
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn came to: until its first token in ms, all its requests in USD, who answered."""
+    """What one turn came to: until its first token in ms, all its requests in USD, who answered.
+
+    `alone_usd`: what it usually costs to ask the first model once; 0 if that is not known. `again_ms`: when somebody
+    was asked beside it, if anybody was.
+    """
 
     first_token_ms: float
     usd: float
-    asked_twice: bool
+    alone_usd: float
+    again_ms: float | None
     by_second: bool
 
 
@@ -82,8 +91,13 @@ def _turn(rng: random.Random, usages: tuple[Usage, Usage], prices: tuple[Price, 
         for attempt, vendor in world.vendors.items()
     ]
     hedge.settled(bills, hedged=attempts.hedged)
-    usd = sum(prices[bill.vendor](bill.quantities) for bill in bills)
-    return Turn(now, usd, len(bills) > 1, world.vendors[world.winner] == 1)
+    return Turn(
+        first_token_ms=now,
+        usd=sum(prices[bill.vendor](bill.quantities) for bill in bills),
+        alone_usd=prices[0](usages[0]),
+        again_ms=world.began[1] if len(bills) > 1 else None,
+        by_second=world.vendors[world.winner] == 1,
+    )
 
 
 def _do(todo: list[Do], now: float, world: _World, hedge: Hedge) -> None:
