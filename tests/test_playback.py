@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from pipecat.frames.frames import ControlFrame, Frame
 
 from callwright.playback import AHEAD_MS, LEAD_MS, ONSET_MS, REFILL_MS, Chunk, Playback, SpeechQueue

@@ -260,9 +260,7 @@ async def test_every_frame_that_has_its_place_in_the_speech_comes_to_handle_fram
 
 async def test_the_playback_learns_whether_speech_is_awaited() -> None:
     output, log = _output()
-    await output.process_frame(
-        TTSAudioRawFrame(bytes(480), 24_000, 1, context_id="awaited"), FrameDirection.DOWNSTREAM
-    )
+    await output.process_frame(TTSAudioRawFrame(bytes(480), 24_000, 1, context_id="awaited"), FrameDirection.DOWNSTREAM)
     assert log[-1] == ("append", "awaited", 240, "awaited")
 
 

@@ -3,8 +3,8 @@
 silence_ms       the longest silence from the end of the caller's speech to the end of the answer. Where the answer
                  did not come whole: to the program's own line that says so; where none came, to the turn's end
 recovered        the whole answer was heard in the same turn
-failover_ms      what failover added: the response gap less the delay that the stand-ins drew for the turn's first token,
-                 less the median of the same difference in those turns of the call that no fault met. Every turn waits
+failover_ms      what failover added: the response gap less the delay that was drawn for the turn's first token, less
+                 the median of the same difference in those turns of the call that no fault met. Every turn waits
                  for one such draw, which varies by more than a second; all else that a fault brings (the time until it
                  is noticed, further requests and their draws, another voice) stays in
 """

@@ -55,9 +55,9 @@ class Stage:
     The voice takes `voice_ms` to its first audio, which is `LEAD_MS` of silence, and `pace` times as long as it sounds.
     """
 
-    def __init__(self, voice_ms: int = 20, pace: float = 0.0, **filler: Any) -> None:
+    def __init__(self, voice_ms: int = 20, **filler: Any) -> None:
         self.voice_ms = voice_ms
-        self.pace = pace
+        self.pace = 0.0
         self.source = Source(150)
         self.playback = Playback(RATE, self)
         self.playout = Playout(RATE)
@@ -265,6 +265,7 @@ def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(
         stage.tools["ended"]("1")
         await stage.ask(None, LLMContextFrame(LLMContext()))
         began = now()
+        stage.pace = pace
         await stage.answer("Nine is free.")
         await asyncio.sleep(4)
         first = min(number for number, (word, _) in stage.words.items() if word == "Nine")
@@ -272,7 +273,7 @@ def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(
         gaps.append(answered - max(at for at, _ in stage.heard() if at < answered))
         gaps.append(answered - began)
 
-    stage = play(lambda: Stage(pace=pace), story)
+    stage = play(Stage, story)
     words = stage.heard_words()
     assert words[-3:] == ["Nine", "is", "free."]
     assert not any(word.startswith("(") for word in words)

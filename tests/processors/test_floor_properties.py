@@ -354,8 +354,8 @@ class Conversation:
                 for start in range(0, len(samples), plan.chunk):
                     chunk = samples[start : start + plan.chunk]
                     sent += len(chunk)
-                    if not plan.early_times:  # a word's time comes with its first sample at the latest
-                        due = [one for one in timed if round(one[1] * RATE) < sent]
+                    if not plan.early_times:  # a word's time comes with its first sample, or with silence before it
+                        due = [one for one in timed if round(one[1] * RATE) < max(sent, plan.lead + 1)]
                         timed = timed[len(due) :]
                         self.keeper.timed(name, due)
                     pcm = np.array(chunk, np.uint16).tobytes()
