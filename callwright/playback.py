@@ -15,11 +15,22 @@ from typing import Protocol
 import numpy as np
 from pipecat.frames.frames import Frame
 
+from callwright.loudness import silent_start
+
 FADE_MS = 10
 """Over so long a stretch that is cut short fades out: a sudden end would click."""
 
 CHUNK_MS = 40
 """What is handed to the room at once: 20 ms costs a third more of a core, and nothing is gained (livekit.md §4.1)."""
+
+LEAD_MS = 400
+"""So much silence ahead of an awaited stretch is dropped at most: vendors send 150 to 250 ms before the first sound."""
+
+ONSET_MS = 30
+"""Of that silence is left to it: its onset is soft."""
+
+AHEAD_MS = 80
+"""So much of it is there before it is heard: the silence before it no longer covers for a voice that stutters."""
 
 TICK_MS = 10
 """LiveKit's source lets go of 10 ms at a time; a shorter rest would wait in it for company."""
@@ -52,6 +63,7 @@ class _Track:
 
     stretch: str
     base: int = 0
+    lead: int = 0  # samples of silence at its beginning that may still be dropped; until it is settled none is taken
     at: int = 0  # samples already taken
     closed: bool = False
     pcm: bytearray = field(default_factory=bytearray)
@@ -68,6 +80,7 @@ class SpeechQueue:
     """
 
     def __init__(self, rate: int) -> None:
+        self._rate = rate
         self._tick = rate * TICK_MS // 1000
         self._fade = rate * FADE_MS // 1000
         self._items: list[_Track | Frame] = []
@@ -76,19 +89,33 @@ class SpeechQueue:
         self._forgotten: dict[str, int] = {}  # stretches of the last speech, and where they ended
         self._trimmed: dict[str, int] = {}
 
-    def append(self, stretch: str, pcm: bytes) -> None:
-        """More audio of `stretch`; a new one is played after all others, one that is over is not played."""
+    def append(self, stretch: str, pcm: bytes, *, awaited: bool = False) -> None:
+        """More audio of `stretch`; a new one is played after all others, one that is over is not played.
+
+        Of a new one that is `awaited` the silence at its beginning is dropped; its samples keep their numbers.
+        """
         if stretch in self._over:
             return
         index, track = self._find(stretch)
         if track is None or index < self._next:
             base = track.base + track.samples if track else self._forgotten.get(stretch, 0)
-            track = _Track(stretch, base)
+            track = _Track(stretch, base, lead=self._rate * LEAD_MS // 1000 if awaited and not base else 0)
             self._items.append(track)
         if (end := self._trimmed.get(stretch)) is not None:
             pcm = pcm[: 2 * max(0, end - track.base - track.samples)]
         track.pcm += pcm
         track.closed = stretch in self._trimmed
+        if track.lead:
+            self._drop_lead(track)
+
+    def _drop_lead(self, track: _Track) -> None:
+        silent = silent_start(track.pcm, self._rate)
+        drop = min(track.lead, max(0, silent - self._rate * ONSET_MS // 1000))
+        del track.pcm[: 2 * drop]
+        track.base += drop
+        track.lead -= drop
+        if track.samples + drop - silent >= self._rate * AHEAD_MS // 1000:
+            track.lead = 0
 
     def close(self, stretch: str, *, over: bool = False) -> None:
         """No more audio of `stretch` is expected; if it is `over`, none is taken either."""
@@ -127,7 +154,7 @@ class SpeechQueue:
                 return item
             left = item.samples - item.at
             if not item.closed:
-                left -= left % self._tick
+                left = 0 if item.lead else left - left % self._tick
             if left > 0:
                 size = min(left, limit)
                 chunk = Chunk(item.stretch, item.base + item.at, bytes(item.pcm[2 * item.at : 2 * (item.at + size)]))
@@ -267,9 +294,10 @@ class Playback:
 
     # -- what is to be said
 
-    def append(self, stretch: str, pcm: bytes) -> None:
+    def append(self, stretch: str, pcm: bytes, *, awaited: bool = False) -> None:
+        """As `SpeechQueue.append`; refused from a cut until `accept`."""
         if not self._refusing:
-            self._queue.append(stretch, pcm)
+            self._queue.append(stretch, pcm, awaited=awaited)
             self._news()
 
     def close(self, stretch: str, *, over: bool = False) -> None:

@@ -74,8 +74,8 @@ class Listener(Protocol):
 class SpeechListener(Protocol):
     """Who keeps the floor: told of the agent's speech from the voice to the ear. Counts are samples at `Room.rate`."""
 
-    def made(self, stretch: str, pcm: bytes) -> None:
-        """The voice has made more of a stretch, 16-bit mono."""
+    def made(self, stretch: str, pcm: bytes) -> bool:
+        """The voice has made more of a stretch, 16-bit mono; True when the caller waits for that stretch to begin."""
         ...
 
     def finished(self, stretch: str) -> None:
@@ -334,9 +334,8 @@ class Room:
     def _give_up(self) -> None:
         self._listener.room_changed("disconnected", f"no connection for {RECONNECT_LIMIT_S:g} s")
 
-    def made(self, stretch: str, pcm: bytes) -> None:
-        if self.speech:
-            self.speech.made(stretch, pcm)
+    def made(self, stretch: str, pcm: bytes) -> bool:
+        return self.speech.made(stretch, pcm) if self.speech else False
 
     def finished(self, stretch: str) -> None:
         if self.speech:

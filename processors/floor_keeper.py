@@ -163,14 +163,19 @@ class FloorKeeper:
 
     # -- what the room tells (room.SpeechListener)
 
-    def made(self, stretch: str, pcm: bytes) -> None:
+    def made(self, stretch: str, pcm: bytes) -> bool:
         self.floor.received(stretch, pcm)
         utterance = self.floor.utterance(stretch)
+        playback = self._parts.room.playback
+        awaited = not playback.store
         if utterance in self._withdrawn:
-            self._parts.room.playback.trim(stretch, 0)
+            playback.trim(stretch, 0)
         elif utterance is not None and utterance is not self._made:
             self._made = utterance
             self._hand_over(utterance)
+            # A pause between two things said is the voice's own; after a filler it is a hole.
+            awaited |= all(other is utterance or other.role == "filler" for other in self.floor.speaking)
+        return awaited
 
     def _hand_over(self, utterance: Utterance) -> None:
         """The first sound of `utterance` is there: a filler that is being said ends with its word."""

@@ -83,15 +83,28 @@ class Stretch:
     def changed(self) -> None:
         self._places = None
 
+    @property
+    def begin(self) -> int:
+        """The first sample that is played: silence before it may have been dropped."""
+        return self.runs[0].first if self.runs else 0
+
     def places(self, played: int) -> list[Placed | None]:
-        """Where each token lies; None where nothing is known of it yet."""
+        """Where each token lies in what is played; None where nothing is known of it yet."""
         words = [self.utterance.spoken[token.start : token.end] for token in self.tokens]
         if not self.timed:
             self._listen(words, played)
-            return list(self._placement.words()[: len(words)]) if self._placement else [None] * len(words)
+            places = list(self._placement.words()[: len(words)]) if self._placement else [None] * len(words)
+            return [self._audible(place) for place in places]
         if self._places is None:
             self._places = self._by_times(words)
-        return self._places
+        return [self._audible(place) for place in self._places]
+
+    def _audible(self, place: Placed | None) -> Placed | None:
+        """The part of a word that is played; one that is said to lie in dropped silence comes with the first sample."""
+        begin = self.begin
+        if place is None or place.start >= begin:
+            return place
+        return Placed(begin, max(place.end, begin + (place.end > place.start)))
 
     def _listen(self, words: list[str], played: int) -> None:
         """Let the placement hear what was played and a second more, no faster: its work is never a stall."""

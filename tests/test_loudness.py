@@ -1,9 +1,9 @@
-"""How long ago the last audible sample was."""
+"""How long ago the last audible sample was, and when the first one comes."""
 
 import numpy as np
 import pytest
 
-from callwright.loudness import Loudness
+from callwright.loudness import Loudness, silent_start
 
 RATE = 16_000
 
@@ -40,3 +40,15 @@ def test_a_room_above_the_floor_never_counts_as_silence() -> None:
     loudness = Loudness(RATE)
     loudness.feed(np.concatenate([tone(300, -25), tone(1000, -42)]))
     assert loudness.quiet_ms == 0
+
+
+@pytest.mark.parametrize(("dbfs", "silent_ms"), [(-6, 200), (-45, 200), (-52, 200), (-58, 500)])
+def test_a_soft_onset_is_a_sound_and_what_nobody_hears_is_silence(dbfs: float, silent_ms: int) -> None:
+    pcm = np.concatenate([np.zeros(RATE // 5, np.int16), tone(300, dbfs)]).tobytes()
+    assert silent_start(pcm, RATE) == silent_ms * RATE // 1000
+
+
+def test_less_than_a_window_is_not_judged() -> None:
+    assert silent_start(b"", RATE) == 0
+    assert silent_start(bytes(2 * 159), RATE) == 0
+    assert silent_start(bytes(2 * 350), RATE) == 320

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from pipecat.frames.frames import ControlFrame, Frame
 
-from callwright.playback import REFILL_MS, Chunk, Playback, SpeechQueue
+from callwright.playback import AHEAD_MS, LEAD_MS, ONSET_MS, REFILL_MS, Chunk, Playback, SpeechQueue
 
 RATE = 1000  # a sample is a millisecond
 TICK = 10
@@ -181,6 +182,100 @@ def test_one_that_ends_where_it_would_have_ended_is_left_as_it_is() -> None:
     chunk = queue.take(100)
     assert isinstance(chunk, Chunk)
     assert chunk.pcm == pcm(0, 100)
+
+
+# -- the silence before it
+
+
+def speech(lead: int, count: int) -> bytes:
+    """Silence, then sound; each sample of it has its number, and 1000 to be loud."""
+    return bytes(2 * lead) + pcm(1000 + lead, count)
+
+
+def test_an_awaited_stretch_begins_with_its_sound_and_its_samples_keep_their_numbers() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", speech(200, 100), awaited=True)
+    chunk = queue.take(60)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.offset, chunk.pcm) == (200 - ONSET_MS, speech(ONSET_MS, 0) + pcm(1200, 30))
+    assert taken(queue) == [("a", 230, 40), ("a", 270, 30)]
+
+
+@pytest.mark.parametrize("size", [3, 10, 25, 100])
+def test_it_is_the_same_however_the_voice_cuts_it_and_nothing_is_heard_before_there_is_enough(size: int) -> None:
+    queue = SpeechQueue(RATE)
+    whole = speech(200, 300)
+    found: list[tuple[str, int, int] | str] = []
+    for at in range(0, len(whole), 2 * size):
+        queue.append("a", whole[at : at + 2 * size], awaited=True)
+        found += taken(queue, limit=1000)
+        assert bool(found) == (at // 2 + size >= 200 + AHEAD_MS)
+    queue.close("a")
+    found += taken(queue, limit=1000)
+    pieces = [one for one in found if not isinstance(one, str)]
+    assert pieces[0][1] == 200 - ONSET_MS
+    assert [one[1] for one in pieces[1:]] == [one[1] + one[2] for one in pieces[:-1]]
+    assert pieces[-1][1] + pieces[-1][2] == 500
+
+
+def test_of_a_long_silence_only_so_much_is_dropped() -> None:
+    queue = SpeechQueue(RATE)
+    for _ in range(6):
+        queue.append("a", bytes(2 * 100), awaited=True)
+    assert taken(queue, limit=1000) == [("a", LEAD_MS, 600 - LEAD_MS)]
+
+
+def test_what_sounds_at_once_loses_nothing() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", speech(20, 10), awaited=True)
+    assert taken(queue) == []
+    queue.close("a")
+    assert taken(queue) == [("a", 0, 30)]
+
+
+def test_a_stretch_that_nobody_waits_for_keeps_its_pause() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", speech(200, 100))
+    assert taken(queue, limit=1000) == [("a", 0, 300)]
+
+
+def test_a_stretch_that_goes_on_after_it_was_played_keeps_its_pause() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", speech(200, 100), awaited=True)
+    queue.close("a")
+    taken(queue)
+    queue.append("a", speech(200, 100), awaited=True)
+    queue.close("a")
+    assert taken(queue, limit=1000) == [("a", 300, 300)]
+    queue.forget()
+    queue.append("a", speech(200, 100), awaited=True)
+    assert taken(queue, limit=1000) == [("a", 600, 300)]
+
+
+def test_a_stretch_that_never_sounds_holds_nothing_up_once_it_is_closed() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", bytes(2 * 100), awaited=True)
+    queue.append("b", speech(0, 100))
+    assert taken(queue) == []
+    queue.close("a")
+    queue.close("b")
+    assert taken(queue, limit=1000) == [("a", 100 - ONSET_MS, ONSET_MS), ("b", 0, 100)]
+
+
+def test_a_trim_and_a_rewind_count_from_the_first_sample_that_was_made() -> None:
+    queue = SpeechQueue(RATE)
+    queue.append("a", speech(200, 200), awaited=True)
+    queue.trim("a", 300)
+    queue.append("a", speech(0, 100))
+    assert taken(queue, limit=1000) == [("a", 170, 130)]
+    queue.rewind("a", 250)
+    assert taken(queue, limit=1000) == [("a", 250, 50)]
+    queue.rewind("a", 0)
+    assert taken(queue, limit=1000) == [("a", 170, 130)]
+    queue.append("b", speech(200, 200), awaited=True)
+    queue.trim("b", 100)  # in the silence
+    assert taken(queue) == []
+    assert queue.drained
 
 
 # -- in time
@@ -388,6 +483,24 @@ async def test_after_a_hold_speech_goes_on_from_where_it_is_told() -> None:
         it.source.play(200)
         await it.until(lambda: it.pushed == ["end"])
         assert it.source.heard == [*range(60), *range(100, 115), *range(105, 140), *[0] * 5]
+
+
+async def test_after_a_hold_within_its_onset_a_stretch_goes_on_without_the_silence_before_it() -> None:
+    async with stage() as it:
+        it.playback.append("a", speech(200, 100), awaited=True)
+        it.playback.close("a")
+        it.playback.mark(Mark(label="end"))
+        await it.settle()
+        it.source.play(50)
+        it.playback.hold()
+        assert it.silences == [(50, 80)]
+        it.playback.release(("a", 140))  # the floor leaves room for the word's onset
+        await it.settle()
+        it.source.play(200)
+        await it.until(lambda: it.pushed == ["end"])
+        silence = [0] * ONSET_MS
+        assert it.source.heard == [*silence, *range(1200, 1220), *silence, *range(1200, 1300)]
+        assert it.chunks[-1][1] + it.chunks[-1][2] == 300
 
 
 async def test_speech_can_go_on_from_a_stretch_before() -> None:

@@ -176,8 +176,9 @@ class _Owner:
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
 
-    def made(self, stretch: str, pcm: bytes) -> None:
+    def made(self, stretch: str, pcm: bytes) -> bool:
         self.log.append(("made", stretch, len(pcm) // 2))
+        return stretch == "awaited"
 
     def finished(self, stretch: str) -> None:
         self.log.append(("finished", stretch))
@@ -195,8 +196,8 @@ class _Playback:
     def __init__(self, log: list[tuple[object, ...]]) -> None:
         self.log = log
 
-    def append(self, stretch: str, pcm: bytes) -> None:
-        self.log.append(("append", stretch, len(pcm) // 2))
+    def append(self, stretch: str, pcm: bytes, *, awaited: bool = False) -> None:
+        self.log.append(("append", stretch, len(pcm) // 2, *(("awaited",) if awaited else ())))
 
     def close(self, stretch: str, *, over: bool = False) -> None:
         self.log.append(("close", stretch, over))
@@ -255,6 +256,12 @@ async def test_every_frame_that_has_its_place_in_the_speech_comes_to_handle_fram
         ("close", "b", True),
         ("mark", "UtteranceEnd"),
     ]
+
+
+async def test_the_playback_learns_whether_speech_is_awaited() -> None:
+    output, log = _output()
+    await output.process_frame(TTSAudioRawFrame(bytes(480), 24_000, 1, context_id="awaited"), FrameDirection.DOWNSTREAM)
+    assert log[-1] == ("append", "awaited", 240, "awaited")
 
 
 async def test_a_sound_that_is_no_speech_is_a_stretch_of_its_own_and_not_the_floors() -> None:

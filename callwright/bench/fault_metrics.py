@@ -3,7 +3,10 @@
 silence_ms       the longest silence from the end of the caller's speech to the end of the answer. Where the answer
                  did not come whole: to the program's own line that says so; where none came, to the turn's end
 recovered        the whole answer was heard in the same turn
-failover_ms      the response gap, less the median of those turns of the same call that no fault met
+failover_ms      what failover added: the response gap less the delay that was drawn for the turn's first token, less
+                 the median of the same difference in those turns of the call that no fault met. Every turn waits
+                 for one such draw, which varies by more than a second; all else that a fault brings (the time until it
+                 is noticed, further requests and their draws, another voice) stays in
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from difflib import SequenceMatcher
 from callwright.bench.fault_scenes import Question
 from callwright.bench.silence_metrics import JOIN_MS, longest_silence_s, turn
 from callwright.bench.utterances import Spoken, tokens
+from callwright.bench.wire import Reply
 from callwright.simulators import sound
 from callwright.simulators.sound import Samples
 from callwright.simulators.tape import RATE, Tape
@@ -28,7 +32,8 @@ WHOLE = 0.9
 class Effect:
     """One turn. `faulted`: a fault was ordered for it; `struck`: the vendor really misbehaved.
 
-    `told`: the answer was not whole, but the program said something of its own about it.
+    `told`: the answer was not whole, but the program said something of its own about it. `first_token_ms`: what was
+    drawn for the first token that any model sent; 0 where none was, or a fault had a part in it.
     """
 
     text: str
@@ -38,14 +43,22 @@ class Effect:
     mute: bool
     recovered: bool
     told: bool
+    first_token_ms: float = 0.0
     failover_ms: float | None = None
     struck: bool = False
 
 
 def effects(
-    questions: Sequence[Question], tape: Tape, spoken: Sequence[Spoken], struck: Sequence[bool]
+    questions: Sequence[Question],
+    tape: Tape,
+    spoken: Sequence[Spoken],
+    replies: Sequence[Reply],
+    struck: Sequence[bool],
 ) -> tuple[Effect, ...]:
-    """The turns of a call in order, as many as were said. `struck`: of each faulted one, as far as it is known."""
+    """The turns of a call in order, as many as were said. `struck`: of each faulted one, as far as it is known.
+
+    `replies` are the models', of all vendors.
+    """
     heard, sent = tape.heard_samples(), tape.sent_samples()
     said = [utterance for utterance in tape.utterances if utterance.kind == "speech"]
     finish = max(len(heard), len(sent))
@@ -53,8 +66,9 @@ def effects(
     for index, (question, utterance) in enumerate(zip(questions, said, strict=False)):
         end = (sound.last(sent, RATE, utterance.start, utterance.end) or utterance.end) / RATE
         until = (said[index + 1].start if index + 1 < len(said) else finish) / RATE
-        found.append(effect(question, end, until, heard, spoken))
-    usual = [e.response_gap_ms for e in found if not e.faulted and e.response_gap_ms is not None]
+        first_token_ms = _first_token_ms(replies, tape.origin_s + end, tape.origin_s + until)
+        found.append(replace(effect(question, end, until, heard, spoken), first_token_ms=first_token_ms))
+    usual = [own for one in found if not one.faulted and (own := _own_ms(one)) is not None]
     median = statistics.median(usual) if usual else None
     known = iter(struck)
     return tuple(replace(_compared(one, median), struck=one.faulted and next(known, False)) for one in found)
@@ -87,7 +101,23 @@ def effect(question: Question, end: float, until: float, heard: Samples, spoken:
     )
 
 
+def _first_token_ms(replies: Sequence[Reply], since: float, until: float) -> float:
+    """The delay of the first token that came first, of what was asked in a turn (s, on the replies' clock)."""
+    came = (
+        (reply.asked_at + reply.first_token_ms / 1000, reply.first_token_ms)
+        for reply in replies
+        if reply.first_token_ms is not None and since <= reply.asked_at < until
+    )
+    return min(came, default=(0.0, 0.0))[1]
+
+
+def _own_ms(one: Effect) -> float | None:
+    """The response gap without the model's own delay."""
+    return None if one.response_gap_ms is None else one.response_gap_ms - one.first_token_ms
+
+
 def _compared(one: Effect, usual_ms: float | None) -> Effect:
-    if not one.faulted or one.response_gap_ms is None or usual_ms is None:
+    own_ms = _own_ms(one)
+    if not one.faulted or own_ms is None or usual_ms is None:
         return one
-    return replace(one, failover_ms=one.response_gap_ms - usual_ms)
+    return replace(one, failover_ms=own_ms - usual_ms)

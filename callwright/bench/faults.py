@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -112,28 +113,30 @@ async def _hold(ground: Ground, plan: Plan, job: Job, store: Store) -> CallResul
     scene = SCENES[job.row]
     spoken, struck = script(scene, seed), list[bool]()
     settings = scene.settings(seed)
-    async with ground.call(
-        job.system,
-        f"{job.row}-{job.system}-{seed}",
-        settings,
-        agent=SCRIPT,
-        voice_name=spoken.voice,
-        backup=settings,
-        environment={EFFECTS: str(ground.folder)},
-    ) as call:
-        for question in spoken.questions:
-            await call.caller.prepare(question.text)
-        async with call.joined():
-            call.failure = await _talk(call, scene, spoken, struck)
-    if plan.tapes is not None:
-        await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
-    result = CallResult(
-        job.row, scene, job.system, seed, faults=FAULTS, settings=dict(call.settings), failure=call.failure
-    )
-    try:
-        return replace(result, effects=await _judged(result, call, spoken.questions, struck, store))
-    except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
-        return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
+    with contextlib.ExitStack() as judging:
+        async with ground.call(
+            job.system,
+            f"{job.row}-{job.system}-{seed}",
+            settings,
+            agent=SCRIPT,
+            voice_name=spoken.voice,
+            backup=settings,
+            environment={EFFECTS: str(ground.folder)},
+        ) as call:
+            judging.enter_context(store.beside(job.system, call))
+            for question in spoken.questions:
+                await call.caller.prepare(question.text)
+            async with call.joined():
+                call.failure = await _talk(call, scene, spoken, struck)
+        if plan.tapes is not None:
+            await asyncio.to_thread(call.caller.tape.save, plan.tapes / f"{call.name}.wav")
+        result = CallResult(
+            job.row, scene, job.system, seed, faults=FAULTS, settings=dict(call.settings), failure=call.failure
+        )
+        try:
+            return replace(result, effects=await _judged(result, call, spoken.questions, struck, store))
+        except Exception as error:  # the calls of an hour are not to be lost by what one recording does to the judge
+            return replace(result, failure=call.failure or f"the judge failed: {type(error).__name__}: {error}")
 
 
 async def _talk(call: GroundCall, scene: Scene, spoken: Script, struck: list[bool]) -> str:
@@ -187,10 +190,11 @@ async def _judged(
     for key in (call.key, call.backup_key):
         account = await call.control.account(key)
         replies += wire.replies(account["requests"], wire.served(account), rules)
+    await store.look()
     streamed, lines = store.split(result.system, await call.sources())
 
     def work() -> tuple[Effect, ...]:
         spoken = heard(call, streamed, lines, replies, [agent.greeting or ""])
-        return fault_metrics.effects(questions, call.caller.tape, spoken, struck)
+        return fault_metrics.effects(questions, call.caller.tape, spoken, replies, struck)
 
     return await asyncio.to_thread(work)

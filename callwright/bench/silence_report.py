@@ -112,7 +112,8 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
     failed = sum(int(str(s.metrics["failed_calls"])) for s in summaries if s.setting != ALL)
     foot = (
         "n: the caller's turns. ms: p50 / p95, nearest rank; first sound, filler and silence from the end of the "
-        "caller's speech. overlap: fillers cut within a word, over an answer, or twice running; in context: words. "
+        "caller's speech. hand-over: from a filler's last sound to the first of an answer that had come meanwhile. "
+        "overlap: fillers cut within a word, over an answer, or twice running; in context: words. "
         f"tools: things the model asked for. failed calls: {failed}. {machine}. {provenance.date}, "
         f"{provenance.git or 'no git'}"
     )

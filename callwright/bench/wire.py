@@ -23,6 +23,8 @@ class Reply:
     """One answer of the model. Times are seconds of the monotonic clock.
 
     `whole`: all of it was sent; otherwise the client went away, or a fault struck, and what it got is not known.
+    `first_token_ms`: how long the vendor let its first token be waited for; None if it sent none, or a fault had a part
+    in that.
     """
 
     text: str
@@ -30,6 +32,7 @@ class Reply:
     asked_at: float
     ended_at: float
     whole: bool
+    first_token_ms: float | None = None
 
 
 def replies(requests: Sequence[Mapping[str, Any]], served: Sequence[Served], rules: Rules) -> list[Reply]:
@@ -47,7 +50,8 @@ def replies(requests: Sequence[Mapping[str, Any]], served: Sequence[Served], rul
             continue
         last = lines[-1]
         asked_at = last.at if last.request_at is None else last.request_at
-        found.append(Reply(answer.text, answer.uses, asked_at, last.at, last.what == "reply"))
+        whole = last.what == "reply"
+        found.append(Reply(answer.text, answer.uses, asked_at, last.at, whole, _first_token_ms(lines)))
     return found
 
 
@@ -76,4 +80,17 @@ def _by_request(served: Sequence[Served]) -> list[list[Served]]:
     for line in served:
         if line.stage == "llm" and line.request_id and "fault" not in line.detail:
             groups.setdefault(line.request_id, []).append(line)
-    return sorted(groups.values(), key=lambda lines: lines[0].request_at or lines[0].at)
+    came = [lines for lines in groups.values() if not _met_at_the_door(lines)]
+    return sorted(came, key=lambda lines: lines[0].request_at or lines[0].at)
+
+
+def _met_at_the_door(lines: Sequence[Served]) -> bool:
+    """Whether a fault was all that came of the request, before its body was read."""
+    first = lines[0].detail
+    ahead = lines[0].what == "fault" and first.get("moment") != "within" and first.get("kind") != "empty"
+    return ahead and not any(line.what in ("first_token", "reply") for line in lines)
+
+
+def _first_token_ms(lines: Sequence[Served]) -> float | None:
+    first = next((line for line in lines if line.what in ("fault", "first_token")), None)
+    return first.delay_ms if first is not None and first.what == "first_token" else None

@@ -63,8 +63,11 @@ class RoomOwner(Protocol):
         """state: reconnecting, reconnected or disconnected."""
         ...
 
-    def made(self, stretch: str, pcm: bytes) -> None:
-        """The voice has made audio of a stretch, 16-bit mono at the room's rate; it is queued now."""
+    def made(self, stretch: str, pcm: bytes) -> bool:
+        """The voice has made audio of a stretch, 16-bit mono at the room's rate; it is queued now.
+
+        True when the stretch is awaited: nothing else is to be heard before it.
+        """
         ...
 
     def finished(self, stretch: str) -> None:
@@ -307,8 +310,8 @@ class _Output(LiveKitOutputTransport):
         if frame.sample_rate != self.sample_rate:
             pcm = await self._other_rates.resample(pcm, frame.sample_rate, self.sample_rate)
         if stretch:
-            self.owner.made(stretch, pcm)
-            self.playback.append(stretch, pcm)
+            awaited = self.owner.made(stretch, pcm)
+            self.playback.append(stretch, pcm, awaited=awaited)
         else:
             self.playback.append(frame.name, pcm)
             self.playback.close(frame.name)

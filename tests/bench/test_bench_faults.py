@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from callwright.bench.fault_scenes import ROWS, SCENES, TURNS, Question, script
 from callwright.bench.faults import CallResult, Plan, Results, progress, run
 from callwright.bench.report import Provenance
 from callwright.bench.utterances import Kind, Spoken
+from callwright.bench.wire import Reply
 from callwright.commands import bench
 from callwright.errors import ConfigError
 from callwright.simulators.account import Served
@@ -59,14 +61,20 @@ def spoken(begin: float, end: float, said: str = ANSWER, kind: Kind = "answer") 
     return Spoken(kind, said, begin, end, begin, None if kind == "filler" else 1, said=said)
 
 
-def judged(*heard: Spoken) -> Effect:
+def reply(asked_at: float, first_token_ms: float | None) -> Reply:
+    return Reply(ANSWER, (), asked_at, asked_at + 2, whole=True, first_token_ms=first_token_ms)
+
+
+def judged(*heard: Spoken, replies: Sequence[Reply] = ()) -> Effect:
     """The second of two turns, met by a fault: the caller has ended at 11 s and says no more; the tape ends at 25 s.
 
-    The first turn was answered after a second.
+    The first turn was answered after a second, 600 ms of which the model took.
     """
     usual = spoken(2, 5)
+    replies = [reply(1.3, 600), *(replies or [reply(11.3, 600)])]
     made = tape(said=[(0, 1), (10, 11)], heard=[(one.begin, one.end) for one in (usual, *heard)], length_s=25)
-    first, second = effects([Question("a", ANSWER, False), Question("b", ANSWER, True)], made, (usual, *heard), [True])
+    questions = [Question("a", ANSWER, False), Question("b", ANSWER, True)]
+    first, second = effects(questions, made, (usual, *heard), replies, [True])
     assert (first.recovered, first.failover_ms) == (True, None)
     return second
 
@@ -76,6 +84,22 @@ def test_an_answer_of_the_next_vendor_costs_what_it_came_later() -> None:
     assert (found.recovered, found.mute) == (True, False)
     assert found.failover_ms == pytest.approx(800, abs=20)
     assert found.silence_ms == pytest.approx(1800, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("replies", "added_ms"),
+    [
+        ([reply(11.3, 1400)], 0),  # it was slow by chance
+        ([reply(11.3, 200)], 1200),
+        ([reply(11.3, None), reply(12, 400)], 1000),  # the first one never answered
+        ([reply(11.3, 1000), reply(12.1, 100)], 1300),  # both were asked, and the second was faster
+        ([reply(11.3, 300), reply(11.8, 700)], 1100),  # the first one broke off: that another was asked is the fault's
+        ([reply(11.3, None)], 1400),  # it answered after all, and nobody knows what of it was its own delay
+    ],
+)
+def test_what_a_model_took_by_chance_is_not_the_failovers(replies: list[Reply], added_ms: float) -> None:
+    found = judged(spoken(12.8, 16), replies=replies)
+    assert found.failover_ms == pytest.approx(added_ms, abs=20)
 
 
 def test_an_answer_that_goes_on_with_another_voice_is_whole() -> None:

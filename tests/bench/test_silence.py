@@ -136,6 +136,30 @@ def test_replies_are_found_again_from_their_requests() -> None:
     assert not second.whole
 
 
+def test_a_request_that_met_a_fault_at_the_door_is_not_taken_for_the_one_after_it() -> None:
+    served = [
+        line("fault", "stalled", 1, 1, kind="stall", moment="before"),
+        line("cancelled", "stalled", 1, 2),
+        line("fault", "refused", 2, 2, kind="status", moment="before"),
+        line("refused", "refused", 2, 2, fault="status"),
+        line("first_token", "answered", 3, 3.5).model_copy(update={"delay_ms": 480.0}),
+        line("fault", "answered", 3, 3.8, kind="drop", moment="within"),
+        line("dropped", "answered", 3, 3.8),
+    ]
+    (found,) = wire.replies([request("What do you know about the gift shop?")], served, DESK)
+    assert (found.asked_at, found.whole, found.first_token_ms) == (3, False, 480)
+
+
+def test_a_first_token_that_a_fault_held_up_is_not_the_models_own_delay() -> None:
+    served = [
+        line("fault", "r", 1, 1, kind="stall", moment="before"),
+        line("first_token", "r", 1, 9).model_copy(update={"delay_ms": 8000.0}),
+        line("reply", "r", 1, 10),
+    ]
+    (found,) = wire.replies([request("What do you know about the gift shop?")], served, DESK)
+    assert (found.whole, found.first_token_ms) == (True, None)
+
+
 def test_what_the_model_was_shown_as_its_own_words() -> None:
     said = request("Hello.", {"role": "assistant", "content": [{"type": "text", "text": "Well."}, USE["content"][0]]})
     assert wire.shown([said, request("Hello.")]) == [["Well."], []]

@@ -34,6 +34,7 @@ from processors.filler_driver import FillerDriver
 from processors.floor_keeper import FloorKeeper
 
 WORD_MS, PAUSE_MS = 200, 50
+LEAD_MS, PIECE_MS = 200, 100
 
 
 @tool(fillers=("I will check the calendar for that day.",))
@@ -49,10 +50,14 @@ async def end() -> str:
 
 
 class Stage:
-    """A call from the mind's output to the caller's ear; `voice_ms` until the voice's first sound."""
+    """A call from the mind's output to the caller's ear.
+
+    The voice takes `voice_ms` to its first audio, which is `LEAD_MS` of silence, and `pace` times as long as it sounds.
+    """
 
     def __init__(self, voice_ms: int = 20, **filler: Any) -> None:
         self.voice_ms = voice_ms
+        self.pace = 0.0
         self.source = Source(150)
         self.playback = Playback(RATE, self)
         self.playout = Playout(RATE)
@@ -81,7 +86,7 @@ class Stage:
         self.lines: list[str] = []
         self.passed: list[Frame] = []
         self.words: dict[int, tuple[str, int]] = {}  # number of a word's first sample → word, samples
-        self._numbers = count(1)
+        self._numbers = count(1000)  # as a sound: all of them are audible
         self._speaking: set[asyncio.Task[None]] = set()
 
     # the room
@@ -116,7 +121,7 @@ class Stage:
         name = f"stretch {next(self._numbers)}"
         await asyncio.sleep(self.voice_ms / 1000)
         self.keeper.sent(name, cause)  # only now: at 1 kHz the floor cannot listen, it must be told the words' times
-        samples: list[int] = []
+        samples = [0] * LEAD_MS
         timed = []
         for word in cause.text.split():
             start = len(samples)
@@ -124,10 +129,12 @@ class Stage:
             self.words[numbers[0]] = word, WORD_MS
             samples += [*numbers, *[0] * PAUSE_MS]
             timed.append((word, start / RATE, (start + WORD_MS) / RATE))
-        pcm = np.array(samples, np.uint16).tobytes()
         self.keeper.timed(name, timed)
-        self.keeper.made(name, pcm)
-        self.playback.append(name, pcm)
+        for at in range(0, len(samples), PIECE_MS):
+            pcm = np.array(samples[at : at + PIECE_MS], np.uint16).tobytes()
+            self.playback.append(name, pcm, awaited=self.keeper.made(name, pcm))
+            if self.pace:
+                await asyncio.sleep(self.pace * PIECE_MS / 1000)
         self.keeper.finished(name)
         self.playback.close(name)
         for one in self.keeper.completed(utterance):
@@ -240,8 +247,11 @@ def test_during_a_tool_of_four_seconds_the_caller_is_never_left_in_silence() -> 
     assert not any(note.remembered for note in stage.notes[:-1])
 
 
+@pytest.mark.parametrize(("pace", "gap_ms"), [(0.0, 100), (0.33, 200)])
 @pytest.mark.parametrize("after_ms", range(0, 2000, 130))
-def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(after_ms: int) -> None:
+def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(
+    after_ms: int, pace: float, gap_ms: int
+) -> None:
     gaps: list[int] = []
 
     async def story(stage: Stage) -> None:
@@ -255,6 +265,7 @@ def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(aft
         stage.tools["ended"]("1")
         await stage.ask(None, LLMContextFrame(LLMContext()))
         began = now()
+        stage.pace = pace
         await stage.answer("Nine is free.")
         await asyncio.sleep(4)
         first = min(number for number, (word, _) in stage.words.items() if word == "Nine")
@@ -266,7 +277,7 @@ def test_an_answer_that_comes_during_a_filler_begins_where_a_word_of_it_ends(aft
     words = stage.heard_words()
     assert words[-3:] == ["Nine", "is", "free."]
     assert not any(word.startswith("(") for word in words)
-    assert gaps[0] <= 200
+    assert gaps[0] <= gap_ms
     assert gaps[1] <= 20 + 150 + WORD_MS + PAUSE_MS + 400  # the voice, the room's queue, a word, or a near end
     filler = stage.notes[0]
     assert filler.role == "filler"

@@ -153,6 +153,76 @@ def test_a_word_that_was_broken_off_is_said_again_from_its_onset_and_counts_once
     assert [word.text for word in agent.floor.words(utterance)] == ["Hello", "dear", "caller."]
 
 
+# -- when the silence before a stretch was not played
+
+
+LATE: Words = [("Hello", 0, 400), ("dear", 400, 800), ("caller.", 800, 1200)]
+"""As some vendors tell it: the first word begins with the silence."""
+
+
+def test_of_a_word_that_begins_with_dropped_silence_half_of_what_is_played_must_be_heard() -> None:
+    agent, utterance = said(words=LATE)
+    agent.position = 5000 * MS
+    agent.hand_over(170, 1200)
+    agent.floor.played(115 * MS - 1)
+    assert agent.floor.heard(utterance) == ""
+    agent.floor.played(115 * MS)
+    assert agent.floor.heard(utterance) == "Hello"
+    agent.floor.played(agent.index)
+    spans = [(word.text, word.start - 5000 * MS, word.end - 5000 * MS) for word in agent.floor.words(utterance)]
+    assert spans == [("Hello", 0, 230 * MS), ("dear", 230 * MS, 630 * MS), ("caller.", 630 * MS, 1030 * MS)]
+
+
+def test_words_that_lie_behind_the_dropped_silence_are_counted_as_ever() -> None:
+    agent, utterance = said(words=[("Hello", 200, 400), ("dear", 400, 800), ("caller.", 800, 1200)])
+    agent.hand_over(170, 1200)
+    agent.floor.played(130 * MS - 1)
+    assert agent.floor.heard(utterance) == ""
+    agent.floor.played(430 * MS)
+    assert agent.floor.heard(utterance) == "Hello dear"
+
+
+def test_a_word_that_is_said_to_lie_in_dropped_silence_comes_with_the_first_sample() -> None:
+    agent, utterance = said(text="Yes.", words=[("Yes.", 0, 150)])
+    agent.floor.received("a", bytes(2 * MS * 300))
+    agent.hand_over(170, 450)
+    assert agent.floor.heard(utterance) == ""
+    agent.floor.played(1)
+    assert agent.floor.heard(utterance) == "Yes."
+
+
+def test_what_was_interrupted_goes_on_and_is_exact_across_a_dropped_beginning() -> None:
+    agent, utterance = said(words=LATE)
+    agent.hand_over(170, 1200)
+    agent.floor.played(100 * MS)  # less than half of "Hello"
+    agent.silence(dropped=930)
+    assert agent.floor.heard(utterance) == ""
+    assert agent.floor.resume_point() == ("a", 140 * MS)
+    agent.hand_over(170, 1200)  # which the queue no longer has
+    agent.floor.played(agent.index - 500 * MS)
+    assert agent.floor.heard(utterance) == "Hello dear"
+    agent.silence(dropped=500)
+    (settled,) = agent.floor.cut()
+    assert (settled.heard, settled.unheard) == ("Hello dear", "caller.")
+
+
+def test_a_hold_before_anything_was_heard_leaves_a_dropped_beginning_dropped() -> None:
+    agent, utterance = said(words=LATE)
+    agent.hand_over(170, 1200)
+    agent.silence(dropped=1030)
+    assert agent.floor.resume_point() is None
+    agent.play(170, 1200)
+    assert agent.floor.heard(utterance) == "Hello dear caller."
+    assert agent.floor.words(utterance)[0].start == 0
+
+
+def test_a_filler_whose_silence_was_dropped_ends_where_its_word_does() -> None:
+    agent, _ = said(words=[("Hello", 200, 400), ("dear", 400, 800), ("caller.", 800, 1200)])
+    agent.hand_over(170, 500)
+    assert agent.floor.reached("a") == 500 * MS
+    assert agent.floor.word_end_after("a", agent.floor.reached("a")) == 800 * MS
+
+
 def test_the_onset_does_not_reach_into_the_word_before() -> None:
     agent, _ = said()
     agent.play(0, 500)

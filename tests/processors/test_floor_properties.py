@@ -121,7 +121,7 @@ class Word:
 
 @dataclass
 class Plan:
-    """An utterance: stretches of pieces of words; `lead` how far the voice is ahead of real time, in percent."""
+    """An utterance: stretches of pieces of words, each stretch after `lead` ms of silence."""
 
     role: Role
     remembered: bool
@@ -130,6 +130,7 @@ class Plan:
     pace: float
     early_times: bool
     rest: int
+    lead: int = 0
     utterance: Utterance | None = None
 
     @property
@@ -163,6 +164,7 @@ plans = st.builds(
     st.sampled_from([0.0, 0.2, 0.8, 1.2]),
     st.booleans(),
     st.sampled_from([0, 0, 30, 500]),
+    st.sampled_from([0, 7, 200, 600]),
 )
 steps = st.lists(
     st.builds(
@@ -205,7 +207,7 @@ class Conversation:
         self.keeper = FloorKeeper(parts)
         self.history = History(self.context)
         self.keeper.tell(heard=lambda u, text: self.captions.setdefault(u, []).append(text), settled=self._settled)
-        self._numbers = count(1)
+        self._numbers = count(1000)  # as a sound: all of them are audible
         self._stretches = count()
         self._cuts = 0
         self._turn = asyncio.Event()
@@ -330,7 +332,8 @@ class Conversation:
         first = True
         for stretch in plan.stretches:
             name = f"s{next(self._stretches)}"
-            at = 0
+            at = plan.lead
+            silence = [0] * plan.lead
             for piece in stretch:
                 text = ("" if first else " ") + " ".join(word.text for word in piece)
                 first = False
@@ -338,7 +341,7 @@ class Conversation:
                 self.history.show(utterance)
                 frame = Piece(text, TextType.SENTENCE, raw_text=text, utterance=utterance, end=len(utterance.text))
                 self.keeper.sent(name, frame)
-                timed, samples = [], []
+                timed, samples, silence = [], silence, []
                 for word in piece:
                     numbers = [next(self._numbers) for _ in range(word.length + word.gap)]
                     word.first = numbers[0]
@@ -351,13 +354,12 @@ class Conversation:
                 for start in range(0, len(samples), plan.chunk):
                     chunk = samples[start : start + plan.chunk]
                     sent += len(chunk)
-                    if not plan.early_times:  # a word's time comes with its first sample at the latest
-                        due = [one for one in timed if round(one[1] * RATE) < sent]
+                    if not plan.early_times:  # a word's time comes with its first sample, or with silence before it
+                        due = [one for one in timed if round(one[1] * RATE) < max(sent, plan.lead + 1)]
                         timed = timed[len(due) :]
                         self.keeper.timed(name, due)
                     pcm = np.array(chunk, np.uint16).tobytes()
-                    self.keeper.made(name, pcm)
-                    self.playback.append(name, pcm)
+                    self.playback.append(name, pcm, awaited=self.keeper.made(name, pcm))
                     await asyncio.sleep(len(chunk) * plan.pace / RATE)
                     if cuts != self._cuts:
                         return False
