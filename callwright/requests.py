@@ -95,11 +95,11 @@ class Requests:
     def tokens(self, vendor: int, tokens: LLMTokenUsage) -> dict[str, float]:
         """A model's own report, in the words of `events.Usage`: vendors differ in what they count twice."""
         gross = "gross_prompt_tokens" in find(self._stage, self.line[vendor].vendor).abilities
-        cached = tokens.cache_read_input_tokens or 0
+        cached, written = tokens.cache_read_input_tokens or 0, tokens.cache_creation_input_tokens or 0
         return {
-            "input_tokens": tokens.prompt_tokens - (cached if gross else 0),
+            "input_tokens": tokens.prompt_tokens - (cached + written if gross else 0),
             "cache_read_tokens": cached,
-            "cache_write_5m_tokens": tokens.cache_creation_input_tokens or 0,
+            "cache_write_5m_tokens": written,
             "output_tokens": tokens.completion_tokens,
             "requests": 1,
         }

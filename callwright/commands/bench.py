@@ -224,8 +224,8 @@ def register(app: typer.Typer) -> None:
     def hedge(
         turns: Annotated[int, typer.Option(min=1, help="Turns of each row on a clock that is only counted.")] = 4000,
         calls: Annotated[
-            int, typer.Option(min=0, help="Conversations of nine turns over HTTP, for each row of the first pair.")
-        ] = 24,
+            int, typer.Option(min=0, help="Conversations of nine turns over HTTP, in each row of the first two pairs.")
+        ] = 50,
         pairs: Annotated[
             str, typer.Option(metavar="MODELS", help="first+second,… [default: three pairs of different prices]")
         ] = "",
@@ -235,7 +235,7 @@ def register(app: typer.Typer) -> None:
         """Hedging: how much sooner is the first token if the model is asked once more, and for how much money?
 
         Slow first tokens (p50 637, p95 1615 ms), nobody asked twice, the same model asked twice, and the next one, at
-        the price book's prices. First through the deciding parts alone, then for the first pair the front desk's
+        the price book's prices. First through the deciding parts alone, then for the first two pairs the front desk's
         booking through the whole mind to the vendors' stand-ins. Takes about five minutes. Ctrl-C prints what has
         been measured so far.
         """

@@ -23,10 +23,11 @@ with the turns it wins. `callwright bench hedge` prints both.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import fmean, median
 
 Price = Callable[[Mapping[str, float]], float]
 """What a request costs, from its usage in the words of `events.Usage`; linear."""
@@ -125,11 +126,12 @@ class Model:
 
     @property
     def usual(self) -> dict[str, float]:
-        """What an answer uses on average; empty before the first."""
-        total: Counter[str] = Counter()
-        for quantities in self._answers:
-            total.update(quantities)
-        return {name: amount / len(self._answers) for name, amount in total.items()}
+        """What an answer usually uses; empty before the first. One cold prompt among many warm ones is not usual."""
+        names = dict.fromkeys(name for quantities in self._answers for name in quantities)
+        return {
+            name: (fmean if name == "output_tokens" else median)([one.get(name, 0.0) for one in self._answers])
+            for name in names
+        }
 
     @property
     def arrivals(self) -> list[tuple[float, float]]:
