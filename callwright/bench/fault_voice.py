@@ -92,7 +92,7 @@ def voice(
             found.answered = complete and said >= total
             return
         if saying is None:
-            saying = _Saying(world, limits, who, now, connected=who not in unconnected)
+            saying = _Saying(world, troubles.patience, who, now, connected=who not in unconnected)
             unconnected.discard(who)
         due = 0 if given - said < min(20, total - said) else given - said
         saying.take.due(now, due)

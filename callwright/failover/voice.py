@@ -373,7 +373,7 @@ class Voices(FrameProcessor):
         self, spoken: Spoken, seat: Seat, troubles: Troubles
     ) -> tuple[What, float, str | None] | None:
         """Let `seat` say what waits; None when it has, or rests; else (what was wrong, since when in ms, category)."""
-        attempt = self._attempt = _Attempt(seat, spoken, Take(self._limits, seat.pace))
+        attempt = self._attempt = _Attempt(seat, spoken, Take(troubles.patience, seat.pace))
         self._witness.voice_asked(seat.config)
         try:
             found: What | str | None = "working"

@@ -26,6 +26,9 @@ KNOWN_LETTERS = 60
 """About two sentences, after which a voice's pace is known to some 15 %."""
 SOUND_MS = 40.0
 """Less sound in one piece is a click, after which the caller goes on waiting; pieces less apart are one."""
+LAST_MS = 1000
+"""To its first audio for the attempt after which nobody is left: behind a gap in the sound before it, what the program
+says instead is still heard within 2 s."""
 SHORT_TEXT = 12
 """Letters: of less, the length says nothing."""
 
@@ -139,10 +142,17 @@ class Troubles:
     """Those of one utterance: every voice is tried once, then one of them again, within the turn's budget."""
 
     def __init__(self, limits: WatchConfig) -> None:
-        self._budget_ms = limits.turn_budget_ms
+        self._limits = limits
         self._failed: set[int] = set()
         self._retried = False
         self._since: float | None = None
+
+    @property
+    def patience(self) -> WatchConfig:
+        """The limits of the next attempt: the last one is not given up for somebody else."""
+        if not self._retried:
+            return self._limits
+        return self._limits.model_copy(update={"first_audio_ms": max(LAST_MS, self._limits.first_audio_ms)})
 
     def sounded(self) -> None:
         """The caller hears something: the budget begins anew."""
@@ -155,7 +165,7 @@ class Troubles:
         self._failed.add(vendor)
         if self._since is None:
             self._since = now - waited_ms
-        if now - self._since >= self._budget_ms:
+        if now - self._since >= self._limits.turn_budget_ms:
             return Verdict("gave_up", None)
         fresh = [number for number in order if number not in self._failed and number not in barred]
         if fresh:

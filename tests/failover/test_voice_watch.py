@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callwright.failover.voice_watch import SOUND_MS, Take, Troubles
+from callwright.failover.voice_watch import LAST_MS, SOUND_MS, Take, Troubles
 from callwright.pace import Pace
 from callwright.sections import WatchConfig
 
@@ -151,6 +151,18 @@ def test_one_vendor_is_asked_once_more_and_then_no_more() -> None:
     troubles = Troubles(LIMITS)
     assert troubles.trouble(1000, 0, 1000, [0], ()).action == "retry"
     assert troubles.trouble(2000, 0, 1000, [0], ()).action == "gave_up"
+
+
+def test_the_last_attempt_is_given_more_time() -> None:
+    troubles = Troubles(LIMITS)
+    assert troubles.patience == LIMITS
+    troubles.trouble(1000, 0, 1000, [0], ())
+    assert troubles.patience.first_audio_ms == LAST_MS
+    assert troubles.patience.audio_gap_ms == LIMITS.audio_gap_ms
+    patient = WatchConfig(first_audio_ms=3000)
+    troubles = Troubles(patient)
+    troubles.trouble(3000, 0, 3000, [0], ())
+    assert troubles.patience == patient
 
 
 def test_the_next_comes_before_a_second_try() -> None:
