@@ -18,14 +18,14 @@ first line, silence: p95 in ms in turns with one.
 
                          no tool          half of the turns              every turn
     latest_ms  model     with a line     with a line  first  silence     first  silence
-         1100  quick            6.4%           15.1%    811      811       717      800
-         1100  slow            49.2%           63.4%   1100     1102       651      998
-         1400  quick            6.4%           15.1%    811      811       717      800
-         1400  slow            30.6%           49.3%   1400     1400       651      998
-         1600  quick            6.4%           15.1%    811      811       717      800
-         1600  slow            23.6%           45.0%   1600     1600       651      998
-         1800  quick            6.4%           15.1%    811      811       717      800
-         1800  slow            19.9%           42.5%   1790     1790       651      998
+         1100  quick            9.0%           16.6%    812      812       717      800
+         1100  slow            50.4%           64.1%   1100     1100       651      998
+         1400  quick            9.0%           16.6%    812      812       717      800
+         1400  slow            32.2%           50.4%   1400     1400       651      998
+         1600  quick            9.0%           16.6%    812      812       717      800
+         1600  slow            25.4%           46.3%   1600     1600       651      998
+         1800  quick            9.0%           16.6%    812      812       717      800
+         1800  slow            21.7%           43.7%   1790     1790       651      998
 
 quick: 250/400, slow: 640/1600. No line was needless in any of them (the answer's sound there within `after_ms`). With a
 slow model, at the moment at which a line is due if it is to be heard within 0.9 s of the caller's last word, four of
@@ -76,7 +76,7 @@ class Waits:
     expected_ms: float = 1000
     long_ms: float = 2500
     soon_ms: float = 300
-    voice_ms: float = 500
+    voice_ms: float = 400
     asked_ms: float = 200
     guard_ms: float = 300
 
