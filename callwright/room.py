@@ -22,9 +22,10 @@ from callwright.arrival import Arrival
 from callwright.clock import Clock
 from callwright.config import RoomConfig
 from callwright.errors import RoomError
-from callwright.playback import Chunk, Playback
+from callwright.playback import Playback
 from callwright.playout import Playout
 from callwright.speech import Utterance
+from callwright.speech_queue import Chunk
 from callwright.upstream.ears import SMART_TURN_RATE
 from callwright.upstream.room import REFUSED, RoomTransport, disconnect_reason
 

@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from callwright.playback import FADE_MS
 from callwright.records.events import HeardWord
 from callwright.speech import Role, Utterance
+from callwright.speech_queue import FADE_MS
 from processors.placement import Pace
 from processors.stretch import WORD, Run, Stretch, Timed, Token
 

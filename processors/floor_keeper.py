@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from callwright.parts import Parts
-from callwright.playback import Chunk
 from callwright.records.events import AgentText, SpokenOver
 from callwright.speech import Piece, Role, Say, Utterance
+from callwright.speech_queue import Chunk
 from processors.floor import Floor, Settled
 from processors.stretch import Timed
 

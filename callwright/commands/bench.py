@@ -151,8 +151,8 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="NAMES", help="Rows, or all: plain, tool4000, parallel3, … [default: all]")
         ] = "all",
         virtual: Annotated[
-            int, typer.Option(min=0, help="Instead: try the gate alone in so many calls on virtual time.")
-        ] = 0,
+            int | None, typer.Option(min=1, help="Instead: try the gate alone in so many calls on virtual time.")
+        ] = None,
         json_file: JsonFile = None,
         details_file: Details = None,
         tapes: Tapes = None,
@@ -189,8 +189,9 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="NAMES", help="Faults, or all: llm-before-429, tts-within-drop, … [default: all]")
         ] = "all",
         virtual: Annotated[
-            int, typer.Option(min=0, help="Instead: play so many turns of each on virtual time, the policies alone.")
-        ] = 0,
+            int | None,
+            typer.Option(min=1, help="Instead: the policies alone, so many turns of each on virtual time."),
+        ] = None,
         json_file: JsonFile = None,
         details_file: Details = None,
         tapes: Tapes = None,

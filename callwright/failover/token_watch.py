@@ -29,9 +29,7 @@ class TokenWatch:
     def __init__(self, gap_ms: float, now: float) -> None:
         self._gap_ms = gap_ms
         self._enough = SLOWEST_LETTERS_PER_S * gap_ms / 1000
-        self._written: deque[tuple[float, int]] = (
-            deque()
-        )  # when, and how many letters: the last of them that are enough
+        self._written: deque[tuple[float, int]] = deque()  # (when, letters): the last that are enough
         self._letters = 0
         self.alive(now)
 

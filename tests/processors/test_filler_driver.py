@@ -26,10 +26,11 @@ from test_floor_properties import RATE, Source, VirtualLoop, now
 
 from callwright import Agent, tool
 from callwright.filler_lines import BUILT_IN
-from callwright.playback import Chunk, Playback
+from callwright.playback import Playback
 from callwright.playout import Playout
 from callwright.sections import FillerConfig
 from callwright.speech import Piece, Role, Say, Utterance, UtteranceEnd
+from callwright.speech_queue import Chunk
 from processors.filler_driver import FillerDriver
 from processors.floor_keeper import FloorKeeper
 

@@ -21,10 +21,11 @@ from pipecat.frames.frames import Frame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from callwright.playback import Chunk, Playback
+from callwright.playback import Playback
 from callwright.playout import Playout
 from callwright.records.events import AgentText
 from callwright.speech import Piece, Role, Utterance, UtteranceEnd
+from callwright.speech_queue import Chunk
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.memory import History

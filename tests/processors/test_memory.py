@@ -21,8 +21,8 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
-from callwright.playback import Chunk
 from callwright.speech import Kept, Piece, Role, Say, Utterance
+from callwright.speech_queue import Chunk
 from processors.floor import Settled
 from processors.floor_keeper import FloorKeeper
 from processors.memory import HEARD_NOTHING, HEARD_PART, LOST_PART, History, Memory
