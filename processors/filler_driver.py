@@ -105,7 +105,8 @@ class FillerDriver(FrameProcessor):
             self._withdraw()
         elif isinstance(frame, LLMTextFrame):
             policy.wrote(self._now())
-            self._withdraw()
+            if not policy.wanted:
+                self._withdraw()
         elif isinstance(frame, LLMFullResponseEndFrame):
             policy.reply_ended()
         elif isinstance(frame, VADUserStartedSpeakingFrame):

@@ -64,7 +64,8 @@ class Waits:
     expected_ms    in place of `latest_ms` where a long wait is expected, and after an acknowledgement
     long_ms        a wait for the agent's own words that is long
     soon_ms        an answer expected within this is waited for
-    voice_ms       the model has written: its words sound within this, or the voice is late
+    voice_ms       the model has written: its words sound within this, or the voice is late; where that is all
+                   that is awaited, `latest_ms` is waited for too
     asked_ms       a model just asked is given so long, even when its turn was slow to be decided
     guard_ms       after the caller's voice, whatever it was
     """
@@ -114,7 +115,7 @@ class Fillers:
         self._wrote = False
         self._words_at: float | None = None  # words that are on their way to the caller's ear
         self._taken_at: float | None = None
-        self._guess = False  # the line that was taken last
+        self._guess = self._overtaken = False  # the line that was taken last: as a guess, before words came
         self._said = 0
         self._announced = False  # the model has said itself that it calls a tool
         self._heard = False  # the agent has sounded since the caller spoke
@@ -158,12 +159,13 @@ class Fillers:
         """The model has begun to write what is to be spoken."""
         self._sign(now)
         if not self._wrote:
-            self._wrote = True
+            self._wrote = self._overtaken = True
             self._words_at = now
 
     def line_passed(self, now: float) -> None:
         """Somebody else lets the agent say a line: a tool, the call."""
         self._words_at = now
+        self._overtaken = True
 
     def reply_ended(self) -> None:
         """The model's reply is complete; if it holds neither words nor tools, nothing is to be waited for."""
@@ -241,7 +243,7 @@ class Fillers:
     def wanted(self) -> bool:
         """Whether the line that was taken last may still be said: no words of an answer came meanwhile."""
         outdated = self._guess and bool(self._tool_lines)  # what is done is known by now
-        return self.waiting and self._taken_at is not None and self._words_at is None and not outdated
+        return self.waiting and self._taken_at is not None and not (self._overtaken or outdated)
 
     @property
     def silent_since(self) -> float:
@@ -272,7 +274,7 @@ class Fillers:
             return None
         self._lines.said(line)
         self._said += 1
-        self._guess = guess
+        self._guess, self._overtaken = guess, False
         self._taken_at = now
         return line
 
@@ -287,7 +289,8 @@ class Fillers:
         if self._taken_at is not None:
             return max(earliest, self._taken_at + LOST_MS)
         if self._words_at is not None:
-            return max(earliest, self._words_at + waits.voice_ms)
+            alone = not (self._had_tool or self._heard)
+            return max(earliest, self._words_at + waits.voice_ms, since + waits.latest_ms if alone else 0.0)
         if self._tools:
             return max(earliest, min(self._tools.values()) + waits.tool_after_ms)
         if self._asked_at is None:

@@ -53,11 +53,13 @@ async def end() -> str:
 class Stage:
     """A call from the mind's output to the caller's ear.
 
-    The voice takes `voice_ms` to its first audio, which is `LEAD_MS` of silence, and `pace` times as long as it sounds.
+    The voice takes `voice_ms` (`answer_ms` for an answer) to its first audio, which is `LEAD_MS` of silence, and `pace`
+    times as long as it sounds.
     """
 
-    def __init__(self, voice_ms: int = 20, **filler: Any) -> None:
+    def __init__(self, voice_ms: int = 20, *, answer_ms: int | None = None, **filler: Any) -> None:
         self.voice_ms = voice_ms
+        self.answer_ms = voice_ms if answer_ms is None else answer_ms
         self.pace = 0.0
         self.source = Source(150)
         self.playback = Playback(RATE, self)
@@ -120,7 +122,7 @@ class Stage:
 
     async def _voice(self, utterance: Utterance, cause: Say | Piece) -> None:
         name = f"stretch {next(self._numbers)}"
-        await asyncio.sleep(self.voice_ms / 1000)
+        await asyncio.sleep((self.answer_ms if isinstance(cause, Piece) else self.voice_ms) / 1000)
         self.keeper.sent(name, cause)  # only now: at 1 kHz the floor cannot listen, it must be told the words' times
         samples = [0] * LEAD_MS
         timed = []
@@ -300,6 +302,24 @@ def test_a_line_that_does_not_sound_yet_is_dropped_when_the_answers_words_come()
     stage = play(lambda: Stage(voice_ms=200), story)
     assert len(stage.lines) == 1
     assert stage.heard_words() == ["Nine", "is", "free."]
+
+
+def test_a_line_sounds_while_the_voice_is_late_with_an_answer_that_is_still_being_written() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.caller_speaks()
+        await stage.turn_ends()
+        await asyncio.sleep(0.3)
+        await stage.answer("Nine is free.")
+        for _ in range(200):
+            await stage.give(LLMTextFrame(" more"))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(4)
+
+    stage = play(lambda: Stage(answer_ms=2000), story)
+    assert stage.lines
+    assert stage.heard_words()[-3:] == ["Nine", "is", "free."]
+    assert len(stage.heard_words()) > 3
+    assert max(stage.silences(1000)) <= 1650
 
 
 def test_while_somebody_may_be_speaking_no_line_is_begun() -> None:

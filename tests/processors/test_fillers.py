@@ -85,6 +85,26 @@ def test_an_answer_that_is_written_is_waited_for() -> None:
     assert fillers.due_at() is None  # it was the answer: nobody waits any more
 
 
+def test_a_voice_that_does_not_say_what_was_written_is_late_and_a_line_sounds_meanwhile() -> None:
+    fillers = policy()
+    turn(fillers)
+    fillers.wrote(1300)
+    assert due(fillers) >= 1700 - 40  # a voice may take so long
+    assert fillers.take(due(fillers))
+    assert fillers.wanted  # the words were there before
+    fillers.wrote(1720)  # the model goes on writing
+    assert fillers.wanted
+    fillers.line_passed(1730)
+    assert not fillers.wanted
+
+
+def test_a_late_voice_is_waited_for_as_long_as_a_late_model() -> None:
+    fillers = policy()
+    turn(fillers)
+    fillers.wrote(680)
+    assert due(fillers) >= Waits().latest_ms - 40
+
+
 def test_after_let_me_check_nothing_is_added_before_that_was_silent_for_long() -> None:
     fillers = policy()
     turn(fillers)
