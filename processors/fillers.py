@@ -64,8 +64,8 @@ class Waits:
     expected_ms    in place of `latest_ms` where a long wait is expected, and after an acknowledgement
     long_ms        a wait for the agent's own words that is long
     soon_ms        an answer expected within this is waited for
-    voice_ms       the model has written: its words sound within this, or the voice is late; where that is all
-                   that is awaited, `latest_ms` is waited for too
+    voice_ms       the model has written: its words sound within this, or the voice is late; a line is due then once
+                   the silence has lasted `latest_ms`, or `expected_ms` where there was another line or a tool
     asked_ms       a model just asked is given so long, even when its turn was slow to be decided
     guard_ms       after the caller's voice, whatever it was
     """
@@ -290,7 +290,8 @@ class Fillers:
             return max(earliest, self._taken_at + LOST_MS)
         if self._words_at is not None:
             alone = not (self._had_tool or self._heard)
-            return max(earliest, self._words_at + waits.voice_ms, since + waits.latest_ms if alone else 0.0)
+            patience = waits.latest_ms if alone else waits.expected_ms
+            return max(earliest, self._words_at + waits.voice_ms, since + patience)
         if self._tools:
             return max(earliest, min(self._tools.values()) + waits.tool_after_ms)
         if self._asked_at is None:

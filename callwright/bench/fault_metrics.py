@@ -3,10 +3,11 @@
 silence_ms       the longest silence from the end of the caller's speech to the end of the answer. Where the answer
                  did not come whole: to the program's own line that says so; where none came, to the turn's end
 recovered        the whole answer was heard in the same turn
-failover_ms      what failover added: the response gap less the delay that was drawn for the turn's first token, less
-                 the median of the same difference in those turns of the call that no fault met. Every turn waits
-                 for one such draw, which varies by more than a second; all else that a fault brings (the time until it
-                 is noticed, further requests and their draws, another voice) stays in
+failover_ms      what failover added: the response gap less what the model took by chance, less the median of the same
+                 difference in those turns of the call that no fault met. Every turn waits for the model's first token,
+                 which varies by more than a second: from the first request to it or, where the fault is the model's
+                 own, the delay alone that was drawn for the first token that came. All else that a fault brings (the
+                 time until it is noticed, further requests, another voice) stays in
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ WHOLE = 0.9
 class Effect:
     """One turn. `faulted`: a fault was ordered for it; `struck`: the vendor really misbehaved.
 
-    `told`: the answer was not whole, but the program said something of its own about it. `first_token_ms`: what was
-    drawn for the first token that any model sent; 0 where none was, or a fault had a part in it.
+    `told`: the answer was not whole, but the program said something of its own about it. `model_ms`: what the model
+    took by chance; 0 where it sent nothing, or a fault had a part in that.
     """
 
     text: str
@@ -43,7 +44,7 @@ class Effect:
     mute: bool
     recovered: bool
     told: bool
-    first_token_ms: float = 0.0
+    model_ms: float = 0.0
     failover_ms: float | None = None
     struck: bool = False
 
@@ -54,10 +55,11 @@ def effects(
     spoken: Sequence[Spoken],
     replies: Sequence[Reply],
     struck: Sequence[bool],
+    stage: str,
 ) -> tuple[Effect, ...]:
     """The turns of a call in order, as many as were said. `struck`: of each faulted one, as far as it is known.
 
-    `replies` are the models', of all vendors.
+    `replies` are the models', of all vendors; the faults are those of `stage`.
     """
     heard, sent = tape.heard_samples(), tape.sent_samples()
     said = [utterance for utterance in tape.utterances if utterance.kind == "speech"]
@@ -66,8 +68,9 @@ def effects(
     for index, (question, utterance) in enumerate(zip(questions, said, strict=False)):
         end = (sound.last(sent, RATE, utterance.start, utterance.end) or utterance.end) / RATE
         until = (said[index + 1].start if index + 1 < len(said) else finish) / RATE
-        first_token_ms = _first_token_ms(replies, tape.origin_s + end, tape.origin_s + until)
-        found.append(replace(effect(question, end, until, heard, spoken), first_token_ms=first_token_ms))
+        here = [reply for reply in replies if tape.origin_s + end <= reply.asked_at < tape.origin_s + until]
+        model_ms = _model_ms(here, at_fault=question.faulted and stage == "llm")
+        found.append(replace(effect(question, end, until, heard, spoken), model_ms=model_ms))
     usual = [own for one in found if not one.faulted and (own := _own_ms(one)) is not None]
     median = statistics.median(usual) if usual else None
     known = iter(struck)
@@ -101,19 +104,22 @@ def effect(question: Question, end: float, until: float, heard: Samples, spoken:
     )
 
 
-def _first_token_ms(replies: Sequence[Reply], since: float, until: float) -> float:
-    """The delay of the first token that came first, of what was asked in a turn (s, on the replies' clock)."""
-    came = (
+def _model_ms(replies: Sequence[Reply], *, at_fault: bool) -> float:
+    """What the model took by chance, of what was asked in a turn."""
+    came = [
         (reply.asked_at + reply.first_token_ms / 1000, reply.first_token_ms)
         for reply in replies
-        if reply.first_token_ms is not None and since <= reply.asked_at < until
-    )
-    return min(came, default=(0.0, 0.0))[1]
+        if reply.first_token_ms is not None
+    ]
+    if not came:
+        return 0.0
+    at, drawn_ms = min(came)
+    return drawn_ms if at_fault else (at - min(reply.asked_at for reply in replies)) * 1000
 
 
 def _own_ms(one: Effect) -> float | None:
-    """The response gap without the model's own delay."""
-    return None if one.response_gap_ms is None else one.response_gap_ms - one.first_token_ms
+    """The response gap without what the model took by chance."""
+    return None if one.response_gap_ms is None else one.response_gap_ms - one.model_ms
 
 
 def _compared(one: Effect, usual_ms: float | None) -> Effect:

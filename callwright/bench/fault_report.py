@@ -113,7 +113,7 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
         "n: turns that a fault struck; void: it was ordered, and found nothing to strike. "
         "ms: p50 / p95 / max, nearest rank. silence: the longest until the "
         "answer, or a line that says why there is none, had been said. answered: whole, without being asked again. "
-        "failover: the response gap without the delay drawn for the turn's first token, less the median of that in the "
+        "failover: the response gap without what the model took by chance, less the median of that in the "
         "same call's other turns. "
         f"{machine}. {provenance.date}, {provenance.git or 'no git'}"
     )

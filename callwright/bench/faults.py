@@ -195,6 +195,6 @@ async def _judged(
 
     def work() -> tuple[Effect, ...]:
         spoken = heard(call, streamed, lines, replies, [agent.greeting or ""])
-        return fault_metrics.effects(questions, call.caller.tape, spoken, replies, struck)
+        return fault_metrics.effects(questions, call.caller.tape, spoken, replies, struck, result.scene.stage)
 
     return await asyncio.to_thread(work)

@@ -65,7 +65,7 @@ def reply(asked_at: float, first_token_ms: float | None) -> Reply:
     return Reply(ANSWER, (), asked_at, asked_at + 2, whole=True, first_token_ms=first_token_ms)
 
 
-def judged(*heard: Spoken, replies: Sequence[Reply] = ()) -> Effect:
+def judged(*heard: Spoken, replies: Sequence[Reply] = (), stage: str = "llm") -> Effect:
     """The second of two turns, met by a fault: the caller has ended at 11 s and says no more; the tape ends at 25 s.
 
     The first turn was answered after a second, 600 ms of which the model took.
@@ -74,7 +74,7 @@ def judged(*heard: Spoken, replies: Sequence[Reply] = ()) -> Effect:
     replies = [reply(1.3, 600), *(replies or [reply(11.3, 600)])]
     made = tape(said=[(0, 1), (10, 11)], heard=[(one.begin, one.end) for one in (usual, *heard)], length_s=25)
     questions = [Question("a", ANSWER, False), Question("b", ANSWER, True)]
-    first, second = effects(questions, made, (usual, *heard), replies, [True])
+    first, second = effects(questions, made, (usual, *heard), replies, [True], stage)
     assert (first.recovered, first.failover_ms) == (True, None)
     return second
 
@@ -100,6 +100,12 @@ def test_an_answer_of_the_next_vendor_costs_what_it_came_later() -> None:
 def test_what_a_model_took_by_chance_is_not_the_failovers(replies: list[Reply], added_ms: float) -> None:
     found = judged(spoken(12.8, 16), replies=replies)
     assert found.failover_ms == pytest.approx(added_ms, abs=20)
+
+
+def test_a_model_that_was_late_beside_a_faulty_voice_is_not_the_failovers() -> None:
+    replies = [reply(11.3, None), reply(12.3, 300)]  # the second was asked because the first was slow
+    assert judged(spoken(14.2, 17), replies=replies, stage="tts").failover_ms == pytest.approx(1500, abs=20)
+    assert judged(spoken(14.2, 17), replies=replies, stage="llm").failover_ms == pytest.approx(2500, abs=20)
 
 
 def test_an_answer_that_goes_on_with_another_voice_is_whole() -> None:
