@@ -71,7 +71,7 @@ def trial(
 
 
 def _turn(rng: random.Random, usages: tuple[Usage, Usage], prices: tuple[Price, Price], hedge: Hedge) -> Turn:
-    limits = Limits(_WATCH.first_token_ms, _WATCH.token_gap_ms, _WATCH.turn_budget_ms, *(hedge.plan or ()))
+    limits = Limits.within(_WATCH, hedge.models, hedge.plan)
     attempts = Attempts(limits, [Breaker(), Breaker()], 0.0)
     world = _World(rng)
     _do(attempts.begin(), 0.0, world, hedge)
