@@ -92,7 +92,7 @@ class WatchConfig(Section):
     """
     first_token_ms: Annotated[int, Ge(200), Le(60000)] = 1500
     """From asking the model to its first token or tool call; another is asked then, and the first answer wins. With a
-    fallback it is asked sooner, as soon as three of four first tokens would have come (`failover.hedge`)."""
+    fallback it is asked sooner, as soon as seven of ten first tokens would have come (`failover.hedge`)."""
     token_gap_ms: Annotated[int, Ge(200), Le(60000)] = 1000
     """How long an answer that has not ended may bring fewer words than are spoken meanwhile. It is let alone while
     enough of it is left to be heard, so that a pause is a fault only where the caller would hear it."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from callwright.bench.conversation import VOICES
-from callwright.bench.silence_scenes import RULES
+from callwright.bench.silence_scenes import RULES, draws
 from callwright.simulators import brain_rules
 from callwright.simulators.account import AccountSettings, Served
 from callwright.simulators.faults import POSSIBLE, Fault
@@ -38,7 +38,7 @@ class Scene:
 
     def settings(self, seed: int) -> AccountSettings:
         """How the vendors behave towards one call: their usual delays."""
-        return AccountSettings(seed=seed, ears="oracle", brain_rules=str(RULES), keep_speech=True)
+        return AccountSettings(seed=draws(self.name, seed), ears="oracle", brain_rules=str(RULES), keep_speech=True)
 
     def strikes(self, served: Iterable[Served]) -> int:
         """How often the row's fault has struck, by the vendor's own log; an ordered one may find nothing to strike."""

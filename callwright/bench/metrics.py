@@ -11,7 +11,8 @@ The way from the caller's last word to the agent's first sound, and what each pa
 
 In brackets what the vendors took, which is subtracted; the rest is the framework's, and its four parts add
 up to `added_latency_ms` exactly, once the configured wait and one crossing of the room are taken off
-hearing, and the other crossing and the voice's leading silence off speaking.
+hearing, and the other crossing off speaking. The silence that a voice begins with is not subtracted: it is the
+framework's to play or to drop.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ class HeardTurn:
 class Injected:
     """What the vendors' stand-ins really took on one turn, ms; 0 where the system did not wait for it.
 
-    `tts_ms` holds the leading silence of the voice too, because the gap ends at the first *sound*. `llm_ms`
-    is the first-token delay of every request that was answered before the first sound: a request that only
+    `llm_ms` is the first-token delay of every request that was answered before the first sound: a request that only
     calls a tool is waited for like any other.
     """
 
@@ -193,7 +193,7 @@ class _Chain:
         return Injected(
             stt_ms=self.final.delay_ms if self.waited_for_final else 0.0,
             llm_ms=sum(line.delay_ms for line in self.requests),
-            tts_ms=self.voice.delay_ms + self.voice.leading_silence_ms,
+            tts_ms=self.voice.delay_ms,
         )
 
 
@@ -232,7 +232,7 @@ def _parts(turn: HeardTurn, chain: _Chain, answer: float, wait_ms: float, transp
         hearing_ms=(finalised - turn.end) * 1000 - wait_ms - transport_ms / 2,
         deciding_ms=(asked_first - decided_from + between) * 1000,
         wording_ms=(_asked(chain.voice) - chain.requests[-1].at) * 1000,
-        speaking_ms=(answer - chain.voice.at) * 1000 - chain.voice.leading_silence_ms - transport_ms / 2,
+        speaking_ms=(answer - chain.voice.at) * 1000 - transport_ms / 2,
     )
 
 

@@ -148,7 +148,7 @@ _ROWS = (
     ("longest_silence_ms", "longest silence"),
     ("injected_stt_ms", "vendors: speech to text"),
     ("injected_llm_ms", "vendors: model"),
-    ("injected_tts_ms", "vendors: voice, with its silence"),
+    ("injected_tts_ms", "vendors: voice"),
 )
 _NUMBERS = (
     ("mute_turns", "mute turns"),

@@ -46,10 +46,10 @@ FEWEST = 8
 KEPT = 64
 """First tokens and bills that are remembered: enough for a quantile, few enough to follow the vendor's day."""
 
-LATE = 0.75
+LATE = 0.7
 """Share of first tokens after which one is late, for vendors that have another to turn to (`Model.late_ms`)."""
 
-SOONEST_MS, UNKNOWN_MS = 800.0, 1000.0
+SOONEST_MS, UNKNOWN_MS = 800.0, 900.0
 """None is late before; and where too little is known, from when on."""
 
 EARLIEST = 0.2
@@ -103,18 +103,18 @@ class Model:
         """When its first token is late enough for another vendor to be asked beside it, before it is known to fail.
 
         A vendor that never answers costs the caller as long as it is waited for; one that answers after all costs the
-        other's prompt, but no time, as the first answer is heard. So a quarter of the turns may be asked twice, and
+        other's prompt, but no time, as the first answer is heard. So three of ten turns may be asked twice, and
         no more however slow the model is. For log-normal first tokens (p50/p95 in ms), the other alike, as learnt from
         `KEPT` of them (150,000 turns; `p` and `t` as above):
 
             model                          250/400     637/1615    1000/2200
-            late after ms (p5/p50/p95)         800   800/922/1068  1200/1368/1550
-            turns asked twice                0.0 %         26 %         26 %
-            p95 of first token                 400         1437         2073
-            more spend, p / t 0.2            0.0 %        5.2 %        5.2 %
-            more spend, p / t 0.48           0.0 %       12.4 %       12.5 %
+            late after ms (p5/p50/p95)         800    800/848/992  1121/1274/1455
+            turns asked twice                0.0 %         30 %         31 %
+            p95 of first token                 400         1402         2028
+            more spend, p / t 0.2            0.0 %        6.0 %        6.2 %
+            more spend, p / t 0.48           0.0 %       14.3 %       14.8 %
 
-        So a vendor that says nothing costs the turn less than a second, unless a quarter of its answers take longer
+        So a vendor that says nothing costs the turn less than a second, unless three of ten of its answers take longer
         to begin. `callwright bench faults --virtual 20`: 940 ms (p95 of all the model's faults; 1500 before).
         """
         reached = 0.0

@@ -9,6 +9,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, web
+from aiohttp.typedefs import Handler
 
 from callwright.simulators.account import Accounts, AccountSettings, World
 from callwright.simulators.control import routes as control_routes
@@ -19,6 +20,15 @@ _log = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
 _VENDORS = ("deepgram", "deepgram_speak", "deepgram_batch", "flux", "cartesia", "anthropic", "openai", "model_lists")
 _GOODBYE_S = 1.0
+
+
+@web.middleware
+async def _gone(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A client that has left before it was answered is nobody's fault."""
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        return web.Response(status=499)
 
 
 class VendorServer:
@@ -64,7 +74,7 @@ class VendorServer:
         world = World(self.accounts, Voice(self._cache_dir), self._default_rules)
         sockets: WeakSet[web.WebSocketResponse] = WeakSet()
 
-        app = web.Application(client_max_size=32 * 2**20)
+        app = web.Application(client_max_size=32 * 2**20, middlewares=[_gone])
 
         async def note_socket(request: web.Request, response: web.StreamResponse) -> None:
             if isinstance(response, web.WebSocketResponse):

@@ -242,7 +242,7 @@ class Speaking:
         self._account.log(
             "tts", "fault", context_id=self._context_id, detail={"kind": fault.kind, "moment": fault.moment}
         )
-        if fault.kind == "stall":
+        if fault.kind in ("stall", "silence"):  # what is said later in this utterance is not said either
             await stall(self._world, fault)
         elif fault.kind == "hang":
             with self._committed():
@@ -253,8 +253,7 @@ class Speaking:
             await self._done()
             return False
         else:
-            if fault.kind != "silence":
-                await self._wire.struck(fault)
+            await self._wire.struck(fault)
             return False
         return True
 

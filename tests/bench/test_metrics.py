@@ -45,8 +45,8 @@ PLAIN = [
 def test_what_the_vendors_took_is_not_ours() -> None:
     times = figures(turn((11.47, 13.0)), PLAIN)
     assert times.response_gap_ms == times.first_sound_ms == pytest.approx(1470)
-    assert times.injected == Injected(stt_ms=pytest.approx(60), llm_ms=pytest.approx(640), tts_ms=pytest.approx(390))
-    assert times.added_latency_ms == pytest.approx(1470 - 60 - 640 - 390 - 200 - 90)
+    assert times.injected == Injected(stt_ms=pytest.approx(60), llm_ms=pytest.approx(640), tts_ms=pytest.approx(190))
+    assert times.added_latency_ms == pytest.approx(1470 - 60 - 640 - 190 - 200 - 90)
     assert times.unmatched == ""
 
 
@@ -56,9 +56,9 @@ def test_the_parts_add_up_to_what_was_added() -> None:
         hearing_ms=pytest.approx(15),
         deciding_ms=pytest.approx(20),
         wording_ms=pytest.approx(25),
-        speaking_ms=pytest.approx(30),
+        speaking_ms=pytest.approx(230),  # with the silence that was played
     )
-    assert times.added_latency_ms == pytest.approx(15 + 20 + 25 + 30)
+    assert times.added_latency_ms == pytest.approx(15 + 20 + 25 + 230)
 
 
 def test_what_belongs_to_other_turns_is_left_out() -> None:
@@ -81,7 +81,7 @@ def test_a_final_that_the_system_did_not_wait_for_is_not_subtracted() -> None:
     times = figures(turn((11.47, 13.0)), log)
     assert times.injected is not None
     assert times.injected.stt_ms == 0
-    assert times.added_latency_ms == pytest.approx(1470 - 640 - 390 - 200 - 90)
+    assert times.added_latency_ms == pytest.approx(1470 - 640 - 190 - 200 - 90)
     assert times.parts is not None
     assert times.parts.deciding_ms == pytest.approx(80)  # from the Finalize to the prompt
 
@@ -145,14 +145,14 @@ def test_a_filler_that_streams_while_a_tool_runs_is_not_the_answers_voice() -> N
     ]
     times = figures(turn((11.6, 12.2), (12.9, 14.0), answer=12.9), log)
     assert times.injected is not None
-    assert times.injected.tts_ms == pytest.approx(180 + 100)
+    assert times.injected.tts_ms == pytest.approx(180)
     assert times.injected.llm_ms == pytest.approx(640 + 500)
 
 
 def test_an_answer_begins_within_the_sound_that_a_filler_began() -> None:
     times = figures(turn((10.7, 13.0), answer=11.6), PLAIN)
     assert (times.first_sound_ms, times.response_gap_ms) == (pytest.approx(700), pytest.approx(1600))
-    assert times.added_latency_ms == pytest.approx(1600 - 60 - 640 - 390 - 200 - 90)
+    assert times.added_latency_ms == pytest.approx(1600 - 60 - 640 - 190 - 200 - 90)
 
 
 def test_a_turn_that_got_nothing_but_a_filler_has_no_gap() -> None:

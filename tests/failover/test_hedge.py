@@ -41,9 +41,9 @@ def lost(usage: Usage) -> Bill:
     return Bill(0, {**usage, "output_tokens": 0.0}, answered=False)
 
 
-def test_without_hedging_a_slow_turn_is_as_slow_as_the_vendor() -> None:
+def test_without_hedging_the_other_model_is_asked_once_the_first_is_late() -> None:
     p95, _, _ = turns(CHEAP_PROMPT)
-    assert p95 == pytest.approx(1615, rel=0.05)
+    assert p95 == pytest.approx(1402, rel=0.05)  # as `Model.late_ms` says
 
 
 def test_where_the_prompt_is_cheap_the_same_model_brings_the_p95_below_1200_ms_for_15_percent() -> None:
@@ -79,8 +79,9 @@ def test_a_second_model_that_costs_nothing_is_no_reason_to_race() -> None:
 
 def test_a_second_model_that_costs_ten_times_as_much_is_hardly_ever_asked_and_not_overdrawn() -> None:
     p95, spent, _ = turns(DEAR_PROMPT, 1, ratio=10.0)
-    assert 1450 <= p95 <= 1700
-    assert spent <= turns(DEAR_PROMPT, ratio=10.0)[1] + 0.05, "but for those that are silent for 1500 ms"
+    late_p95, late_spent, _ = turns(DEAR_PROMPT, ratio=10.0)
+    assert p95 == pytest.approx(late_p95, rel=0.05)
+    assert spent <= late_spent + 0.05, "but for those that are late"
 
 
 def test_of_two_the_one_that_may_be_asked_sooner_is_asked() -> None:
@@ -153,11 +154,11 @@ def test_the_shares_of_arrivals_sum_up_to_one_but_for_those_nobody_waited_for() 
     ("delay", "late", "twice", "p95"),
     [
         (Delay(250, 400), 800, 0.0, 400),
-        (Delay(637, 1615), 922, 0.26, 1437),
-        (Delay(1000, 2200), 1368, 0.26, 2073),
+        (Delay(637, 1615), 848, 0.30, 1402),
+        (Delay(1000, 2200), 1274, 0.31, 2028),
     ],
 )
-def test_a_first_token_is_late_for_a_quarter_of_the_turns_at_most(
+def test_a_first_token_is_late_for_three_turns_in_ten_at_most(
     delay: Delay, late: float, twice: float, p95: float
 ) -> None:
     rng = random.Random(7)
@@ -183,7 +184,7 @@ def test_a_quick_model_is_never_late_before_a_moment_that_anybody_would_bear() -
     assert model.late_ms == SOONEST_MS
 
 
-def test_a_model_of_which_little_is_known_or_that_has_fallen_silent_is_late_after_a_second() -> None:
+def test_a_model_of_which_little_is_known_or_that_has_fallen_silent_is_late_after_less_than_a_second() -> None:
     model = Model()
     assert model.late_ms == UNKNOWN_MS
     for ms in range(600, 1400, 100):
