@@ -14,9 +14,10 @@ from callwright.config import Config
 
 @dataclass(frozen=True, slots=True)
 class Repertoire:
-    """`first` breaks a silence, `later` is for a wait that goes on: a little longer, so that less of it is silent.
+    """`first` breaks a silence, `later` is for a wait that goes on.
 
-    `acknowledgements` are said where the answer may come at once: a word that goes before any of them.
+    `acknowledgements` are said where the answer may come at once: a word that goes before any of them. All are short:
+    an answer that comes meanwhile waits for the end of a line.
     """
 
     first: tuple[str, ...] = ()
@@ -28,20 +29,20 @@ BUILT_IN = {
     "en": Repertoire(
         first=("One moment, please.", "Just a second.", "Please bear with me.", "Just a moment, please."),
         later=(
-            "I'm still on it, just a moment longer, please.",
-            "I appreciate your patience, I will be with you as soon as I can.",
-            "This is taking a little while, please stay with me.",
-            "I'm sorry for the wait, I am still working on it.",
+            "I'm still on it.",
+            "Thank you for waiting.",
+            "This is taking a little while.",
+            "I'm still working on it.",
         ),
         acknowledgements=("Okay.", "I see.", "Right."),
     ),
     "de": Repertoire(
         first=("Einen Moment, bitte.", "Eine Sekunde, bitte.", "Einen Augenblick.", "Kleinen Moment noch."),
         later=(
-            "Ich bin noch dabei, einen kleinen Moment noch, bitte.",
-            "Danke, dass Sie warten, ich bin so bald wie möglich wieder für Sie da.",
-            "Das dauert gerade ein wenig, bitte bleiben Sie dran.",
-            "Entschuldigen Sie die Wartezeit, ich arbeite noch daran.",
+            "Ich bin noch dabei.",
+            "Danke, dass Sie warten.",
+            "Das dauert gerade ein wenig.",
+            "Ich arbeite noch daran.",
         ),
         acknowledgements=("Okay.", "Verstehe.", "Gut."),
     ),

@@ -214,7 +214,7 @@ class Fillers:
             if self._waiting and not self._answered:
                 self._answered = True
                 self._long.append(now - self._caller_at > self._waits.long_ms)
-            if self._words_at is not None:
+            if self._words_at is not None and self._wrote:  # a line may need no voice
                 self._voice += (min(now - self._words_at, 1000.0) - self._voice) / 4
             if not self._tools and self._result_at is None and (self._wrote or self._asked_at is None):
                 self._waiting = self._owed = False

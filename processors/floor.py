@@ -30,6 +30,10 @@ RELEASE_MS = 30
 NEARLY_MS = 400
 """What is so near its end is let to its end."""
 
+LINE_MS = 600
+"""The same where words were placed by their sound alone, all of which is there: a word's end may be missed by more than
+40 ms, and then the word is heard to break off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -235,6 +239,8 @@ class Floor:
             return 0
         if not found.tokens:
             return min(found.samples, offset + self.rate * FADE_MS // 1000)
+        if found.estimated and found.closed and found.samples - offset < self.rate * LINE_MS // 1000:
+            return found.samples
         places = found.places(self._played)
         release = self.rate * RELEASE_MS // 1000
         said = [place for place in places if place is not None and place.end > place.start]

@@ -42,7 +42,7 @@ class Turn:
     """One thing the caller said and what was heard until the caller spoke again; None where there is nothing.
 
     first_sound_ms     to the first sound of any kind; response_gap_ms: to the first of the answer
-    first_filler_ms    to the first filler
+    first_filler_ms    to the first filler, where nothing else broke the silence before it
     waited             the answer's audio was not there within the threshold; needless: it was, and a filler sounded
     overlapped         the agent was speaking when the caller ended and went on: there is no gap to measure
     """
@@ -134,7 +134,7 @@ def turn(
         mute=not overlapped and (new[0] if new else until) - end >= MUTE_S,
         overlapped=overlapped,
         fillers=tuple(one.text for one in fillers),
-        first_filler_ms=(fillers[0].begin - end) * 1000 if fillers else None,
+        first_filler_ms=(here[0].begin - end) * 1000 if here and here[0].kind == "filler" else None,
         waited=not quick,
         needless=quick and bool(fillers),
         handover_gap_ms=_handover_ms(here),

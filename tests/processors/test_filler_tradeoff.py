@@ -190,7 +190,8 @@ def test_where_every_turn_takes_four_seconds_there_is_no_dead_air(model: str) ->
 @pytest.mark.parametrize("model", MODELS)
 def test_where_tools_come_unexpected_the_silence_before_them_is_bounded_all_the_same(model: str) -> None:
     found = turns(Waits(), model, 0.5, 800)
-    assert max(turn.longest_silence for turn in found if turn.tool) <= Waits().latest_ms + 50
+    bound = Waits().latest_ms + Waits().grace_ms  # words that came at the last moment are given that much more
+    assert max(turn.longest_silence for turn in found if turn.tool) <= bound + 50
     assert announced(found) <= 0.5
 
 

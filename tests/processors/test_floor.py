@@ -564,3 +564,18 @@ def test_a_sound_without_words_ends_at_once() -> None:
     agent.floor.sent("a", utterance, "", end=0)
     agent.floor.received("a", bytes(2 * MS * 900))
     assert agent.floor.word_end_after("a", 600 * MS) == 610 * MS
+
+
+def test_a_line_whose_words_were_placed_by_sound_alone_is_let_to_its_near_end() -> None:
+    floor = Floor(RATE)
+    utterance = floor.open("filler", 1)
+    utterance.text = "One moment, please."
+    floor.sent("a", utterance, utterance.text, end=len(utterance.text))
+    rng = np.random.default_rng(1)
+    floor.received("a", rng.integers(-9000, 9000, 1500 * MS, dtype=np.int16).tobytes())
+    floor.submitted("a", 0, 1000 * MS, index=0, position=0)
+    floor.played(1000 * MS)
+    assert floor.word_end_after("a", 950 * MS) < 1500 * MS, "more of it may come"
+    floor.closed("a")
+    assert floor.word_end_after("a", 950 * MS) == 1500 * MS
+    assert floor.word_end_after("a", 200 * MS) < 1500 * MS
