@@ -66,7 +66,7 @@ class Waits:
     soon_ms        an answer expected within this is waited for
     voice_ms       the model has written: its words sound within this, or the voice is late; a line is due then once
                    the silence has lasted `latest_ms`, or `expected_ms` where there was another line or a tool
-    grace_ms       after `latest_ms` such words are not waited for, late or not
+    grace_ms       for so much longer such words are waited for, late or not
     asked_ms       a model just asked is given so long, even when its turn was slow to be decided
     guard_ms       after the caller's voice, whatever it was
     """
@@ -75,11 +75,11 @@ class Waits:
     tool_after_ms: float = 100
     latest_ms: float = 1600
     intervals_ms: tuple[float, ...] = (700, 800, 900, 1500, 2500, 4000, 6000, 8000)
-    expected_ms: float = 1000
+    expected_ms: float = 850
     long_ms: float = 2500
     soon_ms: float = 300
     voice_ms: float = 400
-    grace_ms: float = 200
+    grace_ms: float = 250
     asked_ms: float = 200
     guard_ms: float = 300
 
@@ -291,11 +291,9 @@ class Fillers:
         if self._taken_at is not None:
             return max(earliest, self._taken_at + LOST_MS)
         if self._words_at is not None:
-            alone = not (self._had_tool or self._heard)
-            if not alone:
-                return max(earliest, self._words_at + waits.voice_ms, since + waits.expected_ms)
-            late = max(self._words_at + waits.voice_ms, since + waits.latest_ms)
-            return max(earliest, min(late, since + waits.latest_ms + waits.grace_ms))
+            patience = waits.expected_ms if self._had_tool or self._heard else waits.latest_ms
+            late = max(self._words_at + waits.voice_ms, since + patience)
+            return max(earliest, min(late, since + patience + waits.grace_ms))
         if self._tools:
             return max(earliest, min(self._tools.values()) + waits.tool_after_ms)
         if self._asked_at is None:
