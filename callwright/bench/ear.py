@@ -374,7 +374,7 @@ class _Search:
             first = 2 * (place - gap)
             found.append((best, _Match(index, max(0, first), at + max(0, -first))))
             alike[max(0, place - _JUMP // 2) : place + _JUMP // 2] = 0
-        return found
+        return [pair for pair in found if pair[1].at < len(self._tape)]  # one may begin only behind its end
 
     def _follow(self, match: _Match, before: Sequence[_Stretch]) -> _Stretch:
         """How far the tape says what the source says, backwards and forwards from the match."""
