@@ -18,20 +18,21 @@ first line, silence: p95 in ms in turns with one.
 
                          no tool          half of the turns              every turn
     latest_ms  model     with a line     with a line  first  silence     first  silence
-         1100  quick            9.0%           16.6%    812      812       717      800
-         1100  slow            50.4%           64.1%   1100     1100       651      998
-         1400  quick            9.0%           16.6%    812      812       717      800
-         1400  slow            32.2%           50.4%   1400     1400       651      998
-         1600  quick            9.0%           16.6%    812      812       717      800
-         1600  slow            25.4%           46.3%   1600     1600       651      998
-         1800  quick            9.0%           16.6%    812      812       717      800
-         1800  slow            21.7%           43.7%   1790     1790       651      998
+         1100  quick            6.9%           11.8%    826      850       766      800
+         1100  slow            50.8%           63.7%   1100     1100       650      900
+         1400  quick            5.6%           10.9%    826      850       766      800
+         1400  slow            31.1%           49.4%   1400     1400       650      900
+         1600  quick            5.6%           10.9%    826      850       766      800
+         1600  slow            23.8%           44.0%   1599     1599       650      900
+         1800  quick            5.6%           10.9%    826      850       766      800
+         1800  slow            19.7%           41.1%   1780     1780       650      900
 
 quick: 250/400, slow: 640/1600. No line was needless in any of them (the answer's sound there within `after_ms`). With a
 slow model, at the moment at which a line is due if it is to be heard within 0.9 s of the caller's last word, four of
 five replies have not begun: whoever announces all tools by then announces four of five answers too. So it is done only
-where waits are long; a tool that comes unexpected is announced by `latest_ms` at the latest. At 1600 that is heard
-0.3 s before the silence lasts 2 s, which it must not, whatever a vendor does.
+where waits are long; a tool that comes unexpected is announced by `latest_ms` at the latest, or `grace_ms`
+later if words came just before. At 1600 that is heard before the silence lasts 2 s, which it must not, whatever a
+vendor does.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from callwright.bench.hedge import Plan, Results, Row
 from callwright.bench.hedge_trial import DELAY
 from callwright.bench.report import Figure, Provenance, Summary
 from callwright.bench.spread import Spread
+from callwright.failover.hedge import LATE, SOONEST_MS
 
 GOAL_MS = 1200
 GOAL_SHARE = 0.15
@@ -83,10 +84,10 @@ def render(summaries: Sequence[Summary], provenance: Provenance) -> RenderableTy
         f"First token in ms; drawn for each request alone, p50 {DELAY.p50_ms:.0f}, p95 {DELAY.p95_ms:.0f} for every "
         "model. answer: its tokens on average. more: than each turn asked of the first model once; what is cancelled "
         "counts with its prompt. again: turns in which somebody was asked a second time, p50 ms after the first; "
-        "the other model is asked anyway once seven of ten first tokens would have come, at 800 ms at the earliest. "
+        f"the other model is asked anyway once {LATE:.0%} of first tokens would have come, but not before "
+        f"{SOONEST_MS:.0f} ms. "
         "own: what first tokens took beyond the vendor's delay, p95. Over HTTP what came first does not count: a "
-        "request to fill the cache, and "
-        "eleven conversations by which the hedge learns. "
+        "request to fill the cache, and eleven conversations by which the hedge learns. "
         f"goal: p95 {GOAL_MS} ms or less for {GOAL_SHARE:.0%} more or less. {provenance.date}, "
         f"{provenance.git or 'no git'}"
     )

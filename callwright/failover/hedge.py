@@ -115,7 +115,7 @@ class Model:
             more spend, p / t 0.48           0.0 %       14.3 %       14.8 %
 
         So a vendor that says nothing costs the turn less than a second, unless three of ten of its answers take longer
-        to begin. `callwright bench faults --virtual 20`: 940 ms (p95 of all the model's faults; 1500 before).
+        to begin. `callwright bench faults --virtual 10`: 898 ms (p95 of all the model's faults with a fallback, once).
         """
         reached = 0.0
         for ms, share in self.arrivals if self._came >= FEWEST else ():

@@ -101,15 +101,6 @@ def test_a_tape_may_end_in_the_middle_of_a_sound() -> None:
         assert heard.words[:4] == TEXTS[0].split()[:4]
 
 
-@pytest.mark.parametrize("ms", range(4, 200, 8))
-def test_a_tape_may_end_just_as_a_sound_begins(ms: int) -> None:
-    one, two = source(TEXTS[0]), source(TEXTS[1], at_s=1.0)
-    begun = pcm(two)[: ms * SOURCE_RATE // 1000]
-    heard, after = listen([one, two], on_tape(silence(0.2), pcm(one), begun))
-    assert heard.words == TEXTS[0].split()
-    assert len(after.words) <= 1
-
-
 @pytest.mark.parametrize("word", [2, 4, 6])
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_cut_within_a_word_decides_whether_it_was_heard(word: int, share: float) -> None:

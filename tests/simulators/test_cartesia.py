@@ -174,6 +174,20 @@ async def test_leading_silence_comes_once_and_is_noted(server: VendorServer, htt
     assert sum(line.what == "first_audio" for line in account.served) == 1
 
 
+async def test_a_voice_that_falls_silent_says_no_later_piece_either(
+    server: VendorServer, http: aiohttp.ClientSession
+) -> None:
+    account = server.accounts.configure("k", AccountSettings(ears="oracle", speed=0))
+    account.faults.add(Fault(stage="tts", kind="silence"))
+    async with connect(http, server) as socket:
+        await socket.send_json(piece("One. "))
+        while not any(line.what == "fault" for line in account.served):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await socket.send_json(piece("Two.", more=False))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.receive(), 1)
+
+
 async def test_a_word_cut_between_two_pieces_is_one_word(server: VendorServer, http: aiohttp.ClientSession) -> None:
     async with connect(http, server) as socket:
         for text in ("I can bo", "ok th", "at for you."):
